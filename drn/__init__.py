@@ -1,0 +1,1 @@
+"""drn: an online-learning news ranker after DRN (Zheng et al., WWW 2018). The core: no web, no SQL, no scheduler, no clock."""

@@ -1,0 +1,211 @@
+"""Every hyper-parameter: default, symbol, source. Profiles are named sets of them; nothing else holds a learning constant."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any, Literal, TypeAlias, cast
+
+from drn.errors import InvalidConfig
+
+Direction: TypeAlias = Literal["guided", "random", "es"]
+Gate: TypeAlias = Literal["offline", "duel", "none"]
+Profile: TypeAlias = Literal["default", "demo", "paper"]
+
+DRN = "Zheng et al., WWW 2018"
+PDGD = "Oosterhuis & de Rijke, CIKM 2018"
+
+
+def parameter(default: Any, symbol: str, source: str, *, low: float | None = None, high: float | None = None) -> Any:
+    """A dataclass field that knows its symbol, its source and its range (both ends allowed)."""
+    return field(default=default, metadata={"symbol": symbol, "source": source, "low": low, "high": high})
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Hyper-parameters of features, networks, duel and updates. Times are seconds.
+
+    Raises:
+        InvalidConfig: a value is outside its range or contradicts another.
+    """
+
+    root_seed: int = parameter(0, "", "every random draw derives from it and an id", low=0)
+
+    # Features (the sizes add up to the paper's groups: 412 + 5 news, 5 × 413 reader, 25 reader × news, 32 context)
+    provider_slots: int = parameter(12, "", f"{DRN} §4.1: 417 = 412 properties + 5 counts", low=1)
+    category_slots: int = parameter(40, "", f"{DRN} §4.1", low=1)
+    topic_slots: int = parameter(100, "", f"{DRN} §4.1", low=1)
+    entity_slots: int = parameter(130, "", f"{DRN} §4.1", low=1)
+    word_slots: int = parameter(130, "", f"{DRN} §4.1; hashed title words", low=1)
+    topics_per_article: int = parameter(4, "", "further topics of an article are ignored", low=1)
+    entities_per_article: int = parameter(6, "", "further entities of an article are ignored", low=1)
+    words_per_article: int = parameter(12, "", "further title words are ignored", low=1)
+    embedding_size: int = parameter(16, "E", "article embeddings of any length are projected to it; 0 switches them off", low=0)
+    history_clicks: int = parameter(300, "", "a reader's newest clicks that features look at", low=1, high=60_000)
+    rate_prior_clicks: float = parameter(1.0, "", "smoothed click rate (clicks + 1) / (exposures + 11)", low=0)
+    rate_prior_exposures: float = parameter(11.0, "", "smoothed click rate (clicks + 1) / (exposures + 11)", low=0)
+
+    # Network
+    advantage_layers: tuple[int, ...] = parameter((64, 32), "A(s,a)", f"{DRN} Fig. 4; widths chosen here")
+    value_layers: tuple[int, ...] = parameter((32,), "V(s)", f"{DRN} Fig. 4; widths chosen here")
+    activation: str = parameter("relu", "", "relu, or sigmoid as in the online learning-to-rank literature")
+
+    # Rewards
+    gamma: float = parameter(0.4, "γ", f"{DRN} Table 3", low=0, high=1)
+    beta: float = parameter(0.05, "β", f"{DRN} Table 3", low=0)
+    click_reward: float = parameter(1.0, "r_click", DRN, low=0)
+    event_rewards: Mapping[str, float] = field(
+        default_factory=lambda: {"like": 0.5, "share": 0.5, "hide": -1.0},
+        metadata={"symbol": "", "source": "added to the click's; any event name may be given one", "low": None, "high": None},
+    )
+    dwell_reward: float = parameter(0.0, "", "per dwell, saturating as 1 − exp(−seconds / dwell_scale); 0 is the paper's", low=0)
+    dwell_scale: float = parameter(30.0, "", "seconds of reading after which 63 % of dwell_reward is given", low=1e-9)
+    activeness: str = parameter("increment", "r_active", "increment over the expected return; 'level' is the paper's Eq. 3-5; 'off'")
+    initial_activeness: float = parameter(0.5, "S0", f"{DRN} §4.3", low=0, high=1)
+    activeness_per_return: float = parameter(0.32, "Sa", f"{DRN} §4.3", low=0, high=1)
+    return_hazard: float = parameter(1.2e-5, "λ0", f"{DRN} §4.3, per second", low=0)
+    return_horizon: float = parameter(86_400.0, "T0", f"{DRN} §4.3", low=1)
+    session_gap: float = parameter(1_800.0, "", "a reader who stays away longer begins a new session; s' is terminal", low=1)
+
+    # Duel
+    direction: Direction = parameter("guided", "", f"'random' is {DRN} Eq. 7-8, corrected; 'guided' follows {PDGD}")
+    tau: float = parameter(3.0, "τ", "Hofmann et al., CIKM 2011: P(d) ∝ rank^−τ", low=0)
+    alpha: float = parameter(0.1, "α", f"{DRN} Eq. 7, Table 3", low=0)
+    eta: float = parameter(0.05, "η", f"{DRN} Eq. 8, Table 3", low=0, high=1)
+    guided_rate: float = parameter(1e-3, "", "learning rate of the guided explore network (Adam)", low=0)
+    guided_batch: int = parameter(8, "", "impressions per gradient step of the guided explore network", low=1)
+    guided_noise: float = parameter(0.0, "", "relative random noise added to a guided explore network when it is opened", low=0)
+    duel_window: int = parameter(200, "", "settled impressions after which a guided duel may be decided", low=1)
+    duel_loss_z: float = parameter(-1.5, "", "a guided explore network whose mean outcome has a lower z is reset", high=0)
+    es_sigma: float = parameter(0.02, "σ", "spread of the antithetic directions of 'es'", low=1e-9)
+    es_rate: float = parameter(0.01, "", "learning rate of 'es' (Adam)", low=0)
+
+    # Minor updates
+    minor_period: float = parameter(1_800.0, "T_D", f"{DRN} §4.1", low=0.1)
+    minor_impressions: int = parameter(1, "", "fewest closed impressions that a minor update needs", low=1)
+    feedback_window: float = parameter(600.0, "", "an impression closes this long after it was served", low=0)
+
+    # Major updates
+    major_period: float = parameter(3_600.0, "T_R", f"{DRN} §4.1", low=0.1)
+    major_impressions: int = parameter(100, "", "fewest impressions in replay that a major update needs", low=1)
+    replay_impressions: int = parameter(20_000, "", "newest closed impressions kept in replay", low=1)
+    replay_half_life: float = parameter(2 * 86_400.0, "", "recency weighting of replay", low=1)
+    major_epochs: float = parameter(2.0, "", "passes over replay per major update", low=0)
+    major_batch: int = parameter(64, "", "impressions per gradient step", low=1)
+    major_rate: float = parameter(1e-3, "", "learning rate of major updates (Adam)", low=0)
+    target_rate: float = parameter(0.01, "", "Polyak rate of the target network W'", low=0, high=1)
+    listwise_weight: float = parameter(1.0, "", "weight of the listwise softmax loss beside the TD loss; 0 is the paper's", low=0)
+    gate: Gate = parameter("offline", "", "what a retrained network must pass: newest held-out hours, a duel, or nothing")
+    gate_share: float = parameter(0.1, "", "newest share of replay held out for the offline gate", low=0, high=0.5)
+
+    def __post_init__(self) -> None:
+        for spec in fields(self):
+            check(spec.name, getattr(self, spec.name), spec.metadata["low"], spec.metadata["high"])
+        for name, allowed in CHOICES.items():
+            if getattr(self, name) not in allowed:
+                raise InvalidConfig(f"{name} is {getattr(self, name)!r}; it must be one of {', '.join(allowed)}")
+        if self.minor_impressions > self.replay_impressions:
+            raise InvalidConfig("minor_impressions is larger than replay_impressions")
+
+    @classmethod
+    def profile(cls, name: Profile, **changes: Any) -> "Config":
+        """The named set of defaults, with changes on top.
+
+        Raises:
+            InvalidConfig: no such profile or parameter, or a value out of range.
+        """
+        if name not in PROFILES:
+            raise InvalidConfig(f"no profile {name!r}; there are {', '.join(PROFILES)}")
+        known = {spec.name for spec in fields(cls)}
+        if unknown := set(changes) - known:
+            raise InvalidConfig(f"no such hyper-parameter: {', '.join(sorted(unknown))}")
+        return replace(cls(), **(PROFILES[name] | changes))
+
+    @classmethod
+    def from_json(cls, text: str) -> "Config":
+        """Reads what `to_json` wrote."""
+        values = json.loads(text)
+        for name in ("advantage_layers", "value_layers"):
+            values[name] = tuple(values[name])
+        return cls.profile("default", **values)
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @property
+    def digest(self) -> str:
+        """16 hexadecimal digits that change when any hyper-parameter does."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()[:16]
+
+    @property
+    def content_slots(self) -> int:
+        """C: the length of the content one-hots (412 in the paper)."""
+        return self.provider_slots + self.category_slots + self.topic_slots + self.entity_slots + self.word_slots
+
+
+def check(name: str, value: Any, low: float | None, high: float | None) -> None:
+    """Raises InvalidConfig unless every number in `value` is finite and within [low, high]."""
+    numbers = value if isinstance(value, tuple) else value.values() if isinstance(value, Mapping) else (value,)
+    for number in numbers:
+        if isinstance(number, str):
+            continue
+        if not (float("-inf") < number < float("inf")):
+            raise InvalidConfig(f"{name} is {number}; it must be finite")
+        if low is not None and number < low:
+            raise InvalidConfig(f"{name} is {number}; it must be at least {low}")
+        if high is not None and number > high:
+            raise InvalidConfig(f"{name} is {number}; it must be at most {high}")
+
+
+CHOICES: Mapping[str, tuple[str, ...]] = {
+    "direction": ("guided", "random", "es"),
+    "gate": ("offline", "duel", "none"),
+    "activation": ("relu", "sigmoid"),
+    "activeness": ("increment", "level", "off"),
+}
+
+PROFILES: Mapping[Profile, Mapping[str, Any]] = {
+    "default": {},
+    # A person who starts the demo sees a minor update within a minute and a major one within five.
+    "demo": {
+        "minor_period": 10.0,
+        "major_period": 120.0,
+        "feedback_window": 5.0,
+        "session_gap": 60.0,
+        "return_horizon": 3_600.0,
+        "return_hazard": 2.9e-4,
+        "duel_window": 100,
+    },
+    # The published settings: a random direction judged every T_D, retraining on TD loss alone, activeness as a level.
+    "paper": {
+        "direction": "random",
+        "minor_period": 1_800.0,
+        "major_period": 3_600.0,
+        "gamma": 0.4,
+        "beta": 0.05,
+        "alpha": 0.1,
+        "eta": 0.05,
+        "activeness": "level",
+        "listwise_weight": 0.0,
+        "gate": "none",
+        "event_rewards": {},
+    },
+}
+
+
+def reference() -> list[dict[str, str]]:
+    """One row per hyper-parameter: name, symbol, default, paper profile's value, source. docs/reference is made of it."""
+    paper = Config.profile("paper")
+    return [
+        {
+            "name": spec.name,
+            "symbol": cast("str", spec.metadata["symbol"]),
+            "default": json.dumps(getattr(DEFAULT, spec.name)),
+            "paper": json.dumps(getattr(paper, spec.name)),
+            "source": cast("str", spec.metadata["source"]),
+        }
+        for spec in fields(Config)
+    ]
+
+
+DEFAULT = Config()

@@ -1,0 +1,188 @@
+"""The values that travel along the one path, frozen. Arrays inside them are read-only.
+
+Shapes: n candidates, k shown slots, M content columns, R reader inputs, D dense inputs, C content slots.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats: TypeAlias = NDArray[np.float32]
+Ints: TypeAlias = NDArray[np.int32]
+Bools: TypeAlias = NDArray[np.bool_]
+Weights: TypeAlias = Mapping[str, Floats]
+"""One network's tensors by name (`drn.network.weight_shapes` lists them)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Article:
+    """What the CMS publishes. Times are timezone-aware."""
+
+    id: str
+    title: str
+    published_at: datetime
+    abstract: str = ""
+    provider: str | None = None
+    category: str | None = None
+    topics: tuple[str, ...] = ()
+    entities: tuple[str, ...] = ()
+    expires_at: datetime | None = None
+    embargo_until: datetime | None = None
+    url: str | None = None
+    embedding: tuple[float, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    device: str = ""
+    surface: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    article_id: str
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class RankRequest:
+    """One request for a list. `candidates=None` asks for the live catalogue; `user_id=None` is an anonymous reader."""
+
+    request_id: str
+    at: datetime
+    k: int
+    user_id: str | None = None
+    candidates: tuple[str, ...] | None = None
+    context: Context = Context()
+    exclude: tuple[str, ...] = ()
+    pinned: tuple[Pin, ...] = ()
+    explore: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing a reader did. Without `request_id` it is organic reading: history and counters, no credit."""
+
+    event_id: str
+    article_id: str
+    type: str
+    at: datetime
+    value: float | None = None
+    request_id: str | None = None
+    user_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Observation:
+    """The features of one request as used, raw and compact: what the impression log stores.
+
+    `drn.features.encode` turns it into network inputs and needs nothing else, so a logged observation is
+    the whole truth about what the networks saw.
+    """
+
+    reader: NDArray[np.uint16]  # (W, C): the reader's clicks in each window, by content slot
+    reader_totals: NDArray[np.uint16]  # (W,): the reader's clicks in each window
+    context: NDArray[np.uint8]  # (4,): hour bin, weekday, device slot, surface slot
+    content: NDArray[np.uint16]  # (n, M): content slots of each candidate, C where a column is empty
+    counts: NDArray[np.uint32]  # (n, 2W): the article's clicks in each window, then its exposures
+    seen: NDArray[np.uint16]  # (n, 2): times shown to this reader before, times read by this reader before
+    age: NDArray[np.int32]  # (n,): seconds since publication
+    embedding: NDArray[np.float16]  # (n, E): projected article embeddings, zeros where there is none
+    reader_embedding: NDArray[np.float16]  # (E,): mean projected embedding of the reader's newest clicks
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Inputs:
+    """What a network sees of one request."""
+
+    reader: Floats  # (R,): reader, context and list features
+    content: NDArray[np.uint16]  # (n, M): rows of the content table, C where a column is empty
+    dense: Floats  # (n, D): counts, rates, matches, seen, age, list-relative, embedding
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Interleaving:
+    """A merged list: indices into the candidates, explore's credit share and the mixture's propensity per slot."""
+
+    shown: Ints  # (k,)
+    credit: Floats  # (k,): q = P_explore / (P_explore + P_current); 0.5 where a slot carries none
+    propensity: Floats  # (k,): probability of this candidate in this slot, given the slots above
+    pinned: Bools  # (k,): slots fixed by a rule, outside every duel
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Impression:
+    """One decision, as logged before it is answered. Everything needed to derive it again is here."""
+
+    request_id: str
+    at: datetime
+    user_id: str | None
+    context: Context
+    version_id: int
+    seed: int
+    k: int
+    explore: bool
+    pins: tuple[Pin, ...]
+    candidates: tuple[str, ...]  # n
+    observation: Observation
+    current_scores: Floats  # (n,): Q of the current network
+    explore_scores: Floats  # (n,): Q of the explore network
+    interleaving: Interleaving
+    unknown: tuple[str, ...] = ()
+    fallback: str | None = None
+
+    @property
+    def article_ids(self) -> tuple[str, ...]:
+        """The ids in the order shown."""
+        return tuple(self.candidates[i] for i in self.interleaving.shown)
+
+
+@dataclass(frozen=True, slots=True)
+class ClosedImpression:
+    """An impression with all the feedback it got before its window ended, and when its reader came back."""
+
+    impression: Impression
+    events: tuple[Event, ...]
+    seq: int = 0  # its place in the log; versions keep the last one they have consumed
+    returned_at: datetime | None = None  # the reader's next visit (first request after a session gap), if any
+    next_request_id: str | None = None  # the reader's next request inside the session: the s' of this impression
+
+
+class VersionKind(StrEnum):
+    INITIAL = "initial"
+    MINOR = "minor"
+    MAJOR = "major"
+    ROLLBACK = "rollback"
+
+
+class Verdict(StrEnum):
+    UNDECIDED = "undecided"
+    EXPLORE_WON = "explore_won"
+    CURRENT_WON = "current_won"
+    ABANDONED = "abandoned"  # a major update or a rollback ended the duel before its readers did
+
+
+@dataclass(frozen=True, slots=True)
+class DuelState:
+    """The running score of one duel; outcome > 0 speaks for explore. `id` is the version that opened it."""
+
+    id: int
+    impressions: int = 0  # settled impressions that could speak (explore on, not all pinned)
+    wins: int = 0
+    losses: int = 0
+    total: float = 0.0  # sum of outcomes
+    squares: float = 0.0  # sum of squared outcomes
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Model:
+    """The two networks that serve, and what their learner needs to go on (optimiser moments, by tensor name)."""
+
+    current: Weights
+    explore: Weights
+    memory: Weights = field(default_factory=dict)
