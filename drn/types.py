@@ -144,13 +144,11 @@ class Impression:
 
 @dataclass(frozen=True, slots=True)
 class ClosedImpression:
-    """An impression with all the feedback it got before its window ended, and when its reader came back."""
+    """An impression whose feedback window has ended, with the feedback that it got."""
 
     impression: Impression
     events: tuple[Event, ...]
-    seq: int = 0  # its place in the log; versions keep the last one they have consumed
-    returned_at: datetime | None = None  # the reader's next visit (first request after a session gap), if any
-    next_request_id: str | None = None  # the reader's next request inside the session: the s' of this impression
+    seq: int = 0  # its place in the log; a version's watermark is the last one that its line has consumed
 
 
 class VersionKind(StrEnum):
