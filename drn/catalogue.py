@@ -1,0 +1,227 @@
+"""Articles as rows of arrays: encoded content, life span, and click and exposure counts in sliding windows.
+
+A cache of the log, rebuilt at start. Counts are kept in `BUCKETS` buckets per window, so a window of length L covers
+between L·23/24 and L; they are integers, so the order in which events arrive cannot change them.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterable
+from datetime import datetime
+from functools import lru_cache
+from typing import Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drn.config import Config
+from drn.errors import InvalidInput
+from drn.types import Article, Floats, Ints
+
+WINDOWS = (3_600, 21_600, 86_400, 604_800, 31_536_000)  # seconds: 1 h, 6 h, 24 h, 1 week, 1 year  [DRN §4.1]
+BUCKETS = 24  # per window: the edge of a window is sharp to 4 %
+LENGTHS = tuple(window // BUCKETS for window in WINDOWS)  # seconds per bucket
+FOREVER = np.iinfo(np.int64).max
+WORD = re.compile(r"\w{3,}")
+
+Kind: TypeAlias = Literal["clicks", "exposures"]
+
+
+def epoch(at: datetime) -> int:
+    """Whole seconds since 1970, rounded down. Raises InvalidInput for a time without a zone."""
+    if at.tzinfo is None:
+        raise InvalidInput(f"{at.isoformat()} has no time zone")
+    return int(at.timestamp() // 1)
+
+
+class Catalogue:
+    """Every article known, by row. Rows are never reused; a withdrawn article keeps its row for readers' histories."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._rows: dict[str, int] = {}
+        self._articles: list[Article] = []
+        self._heads = np.zeros(len(WINDOWS), np.int64)  # newest bucket of each window
+        self.edits = 0  # grows when an article's content changes, so that what was made of it can be thrown away
+        self._allocate(1024)
+
+    def __len__(self) -> int:
+        return len(self._articles)
+
+    def __contains__(self, article_id: object) -> bool:
+        return article_id in self._rows
+
+    def put(self, article: Article) -> int:
+        """Adds or replaces an article, which makes it rankable from the next request on; returns its row."""
+        row = self._rows.get(article.id)
+        if row is None:
+            row = len(self._articles)
+            if row == len(self.content):
+                self._allocate(2 * row)
+            self._rows[article.id] = row
+            self._articles.append(article)
+            self._encode(row, article)
+        elif article != self._articles[row] or self._live_until[row] == 0:
+            self._articles[row] = article
+            self._encode(row, article)
+            self.edits += 1
+        return row
+
+    def withdraw(self, article_id: str) -> bool:
+        """Takes an article out of every following list. False if it was not there to take."""
+        row = self._rows.get(article_id)
+        if row is None or self._live_until[row] == 0:
+            return False
+        self._live_until[row] = 0
+        return True
+
+    def row(self, article_id: str) -> int | None:
+        return self._rows.get(article_id)
+
+    def article(self, row: int) -> Article:
+        return self._articles[row]
+
+    def withdrawn(self, row: int) -> bool:
+        return bool(self._live_until[row] == 0)
+
+    def ids(self, rows: Ints) -> tuple[str, ...]:
+        return tuple([self._articles[row].id for row in rows.tolist()])
+
+    def rows(self, article_ids: Iterable[str], now: datetime) -> tuple[Ints, tuple[str, ...]]:
+        """Rows of the rankable articles among the ids, first mention only, and the ids that are not rankable."""
+        second = epoch(now)
+        rows: list[int] = []
+        unknown: list[str] = []
+        for article_id in dict.fromkeys(article_ids):
+            row = self._rows.get(article_id)
+            if row is None or not self._live_from[row] <= second < self._live_until[row]:
+                unknown.append(article_id)
+            else:
+                rows.append(row)
+        return np.array(rows, np.int32), tuple(unknown)
+
+    def live(self, now: datetime) -> Ints:
+        """Rows of all articles past their embargo, not expired and not withdrawn, oldest row first."""
+        second = epoch(now)
+        count = len(self._articles)
+        return np.flatnonzero((self._live_from[:count] <= second) & (second < self._live_until[:count])).astype(np.int32)
+
+    def click(self, row: int, at: int) -> None:
+        """Counts a click at `at` (epoch seconds)."""
+        self._count(np.array([row], np.int32), at, 0)
+
+    def expose(self, rows: Ints, at: int) -> None:
+        """Counts one exposure of each row (rows distinct) at `at` (epoch seconds)."""
+        self._count(rows, at, len(WINDOWS))
+
+    def advance(self, at: int) -> None:
+        """Lets buckets that `at` (epoch seconds) has left behind fall out of their windows. Time never runs backwards."""
+        for window, length in enumerate(LENGTHS):
+            head = at // length
+            behind = head - self._heads[window]
+            if behind <= 0:
+                continue
+            gone = (self._heads[window] + 1 + np.arange(min(behind, BUCKETS))) % BUCKETS
+            for column in (window, window + len(WINDOWS)):
+                self.counts[:, column] -= self._ring[column, gone].sum(axis=0, dtype=np.uint32)
+                self._ring[column, gone] = 0
+            self._heads[window] = head
+
+    def load_counts(self, kind: Kind, window: int, rows: Ints, buckets: NDArray[np.int64], counts: NDArray[np.int64]) -> None:
+        """Adds counted events: `counts[i]` of `rows[i]` in bucket `buckets[i]` (epoch // bucket length) of one window.
+
+        Call `advance` first; buckets that have left the window are ignored.
+        """
+        column = window + (len(WINDOWS) if kind == "exposures" else 0)
+        kept = (buckets > self._heads[window] - BUCKETS) & (buckets <= self._heads[window])
+        values = counts[kept].astype(np.uint32)
+        np.add.at(self._ring, (column, buckets[kept] % BUCKETS, rows[kept]), values)
+        np.add.at(self.counts, (rows[kept], column), values)
+
+    def _count(self, rows: Ints, at: int, offset: int) -> None:
+        self.advance(at)
+        for window, length in enumerate(LENGTHS):
+            bucket = at // length
+            if bucket > self._heads[window] - BUCKETS:
+                self._ring[window + offset, bucket % BUCKETS, rows] += 1
+                self.counts[rows, window + offset] += 1
+
+    def _encode(self, row: int, article: Article) -> None:
+        self.content[row] = content_columns(article, self._config)
+        self.content_revision[row] += 1
+        self.published[row] = epoch(article.published_at)
+        self._live_from[row] = epoch(article.embargo_until) if article.embargo_until else 0
+        self._live_until[row] = max(1, epoch(article.expires_at)) if article.expires_at else FOREVER
+        self.embedding[row] = projected(article.embedding, self._config.embedding_size)
+
+    def _allocate(self, capacity: int) -> None:
+        columns = sum(column_counts(self._config))
+        empty = {
+            "content": np.full((capacity, columns), self._config.content_slots, np.uint16),
+            "content_revision": np.zeros(capacity, np.int32),
+            "published": np.zeros(capacity, np.int64),
+            "_live_from": np.zeros(capacity, np.int64),
+            "_live_until": np.zeros(capacity, np.int64),
+            "embedding": np.zeros((capacity, self._config.embedding_size), np.float16),
+            "counts": np.zeros((capacity, 2 * len(WINDOWS)), np.uint32),
+        }
+        for name, grown in empty.items():
+            grown[: len(self)] = getattr(self, name)[: len(self)] if len(self) else grown[:0]
+            setattr(self, name, grown)
+        ring = np.zeros((2 * len(WINDOWS), BUCKETS, capacity), np.uint32)
+        if len(self):
+            ring[:, :, : len(self)] = self._ring[:, :, : len(self)]
+        self._ring = ring
+
+    content: NDArray[np.uint16]  # (rows, M)
+    content_revision: NDArray[np.int32]  # (rows,): grows when a row's content is encoded anew
+    published: NDArray[np.int64]  # (rows,)
+    embedding: NDArray[np.float16]  # (rows, E)
+    counts: NDArray[np.uint32]  # (rows, 2W): clicks in each window, then exposures
+    _live_from: NDArray[np.int64]  # (rows,)
+    _live_until: NDArray[np.int64]  # (rows,): 0 once withdrawn
+
+
+def column_counts(config: Config) -> tuple[int, int, int, int, int]:
+    """Content columns of an article by group: provider, category, topics, entities, title words (M in all)."""
+    return (1, 1, config.topics_per_article, config.entities_per_article, config.words_per_article)
+
+
+def content_columns(article: Article, config: Config) -> NDArray[np.uint16]:
+    """The article's properties as hashed slots, group by group, C where a column stays empty.  (M,)"""
+    sizes = (config.provider_slots, config.category_slots, config.topic_slots, config.entity_slots, config.word_slots)
+    words = WORD.findall(article.title.lower())
+    values = ([article.provider], [article.category], article.topics, article.entities, words)
+    columns: list[int] = []
+    offset = 0
+    for size, count, group in zip(sizes, column_counts(config), values, strict=True):
+        slots = list(dict.fromkeys(offset + slot(value, size) for value in group if value))[:count]
+        columns += slots + [config.content_slots] * (count - len(slots))
+        offset += size
+    return np.array(columns, np.uint16)
+
+
+@lru_cache(maxsize=65_536)
+def slot(value: str, size: int) -> int:
+    """A hash bucket that is the same on every machine and in every process."""
+    return int.from_bytes(hashlib.blake2b(value.encode(), digest_size=8).digest(), "little") % size
+
+
+def projected(embedding: tuple[float, ...] | None, size: int) -> Floats:
+    """The direction of an embedding of any length in `size` dimensions: a fixed random projection, zeros if there is none."""
+    if not embedding or not size:
+        return np.zeros(size, np.float32)
+    vector = np.asarray(embedding, np.float64)
+    norm = float(np.linalg.norm(vector))
+    if not np.isfinite(norm):
+        raise InvalidInput("an embedding must be finite")
+    if norm == 0:
+        return np.zeros(size, np.float32)
+    return np.asarray((vector / norm) @ projection(len(embedding), size), np.float32)
+
+
+@lru_cache(maxsize=8)
+def projection(length: int, size: int) -> NDArray[np.float64]:
+    """Johnson-Lindenstrauss: Gaussian entries of variance 1/size keep inner products on average.  (length, size)"""
+    rng = np.random.default_rng(np.random.SeedSequence([length, size]))
+    return rng.normal(0, size**-0.5, (length, size))
