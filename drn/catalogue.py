@@ -9,14 +9,14 @@ import re
 from collections.abc import Iterable
 from datetime import datetime
 from functools import lru_cache
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from drn.config import Config
 from drn.errors import InvalidInput
-from drn.types import Article, Floats, Ints
+from drn.types import Article, Bools, Floats, Ints
 
 WINDOWS = (3_600, 21_600, 86_400, 604_800, 31_536_000)  # seconds: 1 h, 6 h, 24 h, 1 week, 1 year  [DRN §4.1]
 BUCKETS = 24  # per window: the edge of a window is sharp to 4 %
@@ -25,6 +25,7 @@ FOREVER = np.iinfo(np.int64).max
 WORD = re.compile(r"\w{3,}")
 
 Kind: TypeAlias = Literal["clicks", "exposures"]
+Scalar = TypeVar("Scalar", bound=np.generic)
 
 
 def epoch(at: datetime) -> int:
@@ -43,6 +44,14 @@ class Catalogue:
         self._articles: list[Article] = []
         self._heads = np.zeros(len(WINDOWS), np.int64)  # newest bucket of each window
         self.edits = 0  # grows when an article's content changes, so that what was made of it can be thrown away
+        self.content: NDArray[np.uint16] = np.empty((0, sum(column_counts(config))), np.uint16)  # (rows, M)
+        self.content_revision: NDArray[np.int32] = np.empty(0, np.int32)  # (rows,): grows when a row is encoded anew
+        self.published: NDArray[np.int64] = np.empty(0, np.int64)  # (rows,)
+        self.embedding: NDArray[np.float16] = np.empty((0, config.embedding_size), np.float16)  # (rows, E)
+        self.counts: NDArray[np.uint32] = np.empty((0, 2 * len(WINDOWS)), np.uint32)  # (rows, 2W): clicks, then exposures
+        self._live_from: NDArray[np.int64] = np.empty(0, np.int64)  # (rows,)
+        self._live_until: NDArray[np.int64] = np.empty(0, np.int64)  # (rows,): 0 once withdrawn
+        self._ring: NDArray[np.uint32] = np.empty((2 * len(WINDOWS), BUCKETS, 0), np.uint32)  # the buckets behind `counts`
         self._allocate(1024)
 
     def __len__(self) -> int:
@@ -89,22 +98,16 @@ class Catalogue:
 
     def rows(self, article_ids: Iterable[str], now: datetime) -> tuple[Ints, tuple[str, ...]]:
         """Rows of the rankable articles among the ids, first mention only, and the ids that are not rankable."""
-        second = epoch(now)
-        rows: list[int] = []
-        unknown: list[str] = []
-        for article_id in dict.fromkeys(article_ids):
-            row = self._rows.get(article_id)
-            if row is None or not self._live_from[row] <= second < self._live_until[row]:
-                unknown.append(article_id)
-            else:
-                rows.append(row)
-        return np.array(rows, np.int32), tuple(unknown)
+        ids = list(dict.fromkeys(article_ids))
+        rows = np.array([self._rows.get(article_id, -1) for article_id in ids], np.int32)
+        rankable = (rows >= 0) & self._live(rows, epoch(now))
+        if rankable.all():
+            return rows, ()
+        return rows[rankable], tuple([ids[i] for i in np.flatnonzero(~rankable)])
 
     def live(self, now: datetime) -> Ints:
         """Rows of all articles past their embargo, not expired and not withdrawn, oldest row first."""
-        second = epoch(now)
-        count = len(self._articles)
-        return np.flatnonzero((self._live_from[:count] <= second) & (second < self._live_until[:count])).astype(np.int32)
+        return np.flatnonzero(self._live(slice(len(self)), epoch(now))).astype(np.int32)
 
     def click(self, row: int, at: int) -> None:
         """Counts a click at `at` (epoch seconds)."""
@@ -138,6 +141,9 @@ class Catalogue:
         np.add.at(self._ring, (column, buckets[kept] % BUCKETS, rows[kept]), values)
         np.add.at(self.counts, (rows[kept], column), values)
 
+    def _live(self, rows: Ints | slice, second: int) -> Bools:
+        return (self._live_from[rows] <= second) & (second < self._live_until[rows])
+
     def _count(self, rows: Ints, at: int, offset: int) -> None:
         self.advance(at)
         for window, length in enumerate(LENGTHS):
@@ -155,31 +161,15 @@ class Catalogue:
         self.embedding[row] = projected(article.embedding, self._config.embedding_size)
 
     def _allocate(self, capacity: int) -> None:
-        columns = sum(column_counts(self._config))
-        empty = {
-            "content": np.full((capacity, columns), self._config.content_slots, np.uint16),
-            "content_revision": np.zeros(capacity, np.int32),
-            "published": np.zeros(capacity, np.int64),
-            "_live_from": np.zeros(capacity, np.int64),
-            "_live_until": np.zeros(capacity, np.int64),
-            "embedding": np.zeros((capacity, self._config.embedding_size), np.float16),
-            "counts": np.zeros((capacity, 2 * len(WINDOWS)), np.uint32),
-        }
-        for name, grown in empty.items():
-            grown[: len(self)] = getattr(self, name)[: len(self)] if len(self) else grown[:0]
-            setattr(self, name, grown)
-        ring = np.zeros((2 * len(WINDOWS), BUCKETS, capacity), np.uint32)
-        if len(self):
-            ring[:, :, : len(self)] = self._ring[:, :, : len(self)]
-        self._ring = ring
-
-    content: NDArray[np.uint16]  # (rows, M)
-    content_revision: NDArray[np.int32]  # (rows,): grows when a row's content is encoded anew
-    published: NDArray[np.int64]  # (rows,)
-    embedding: NDArray[np.float16]  # (rows, E)
-    counts: NDArray[np.uint32]  # (rows, 2W): clicks in each window, then exposures
-    _live_from: NDArray[np.int64]  # (rows,)
-    _live_until: NDArray[np.int64]  # (rows,): 0 once withdrawn
+        """Makes room for `capacity` rows. Everything is copied once; doubling keeps the total cost linear."""
+        self.content = extended(self.content, capacity, self._config.content_slots)
+        self.content_revision = extended(self.content_revision, capacity)
+        self.published = extended(self.published, capacity)
+        self.embedding = extended(self.embedding, capacity)
+        self.counts = extended(self.counts, capacity)
+        self._live_from = extended(self._live_from, capacity)
+        self._live_until = extended(self._live_until, capacity)
+        self._ring = extended(self._ring.transpose(2, 0, 1), capacity).transpose(1, 2, 0).copy()
 
 
 def column_counts(config: Config) -> tuple[int, int, int, int, int]:
@@ -199,6 +189,13 @@ def content_columns(article: Article, config: Config) -> NDArray[np.uint16]:
         columns += slots + [config.content_slots] * (count - len(slots))
         offset += size
     return np.array(columns, np.uint16)
+
+
+def extended(rows: NDArray[Scalar], capacity: int, fill: int = 0) -> NDArray[Scalar]:
+    """The same rows followed by empty ones, `capacity` in all."""
+    longer = np.full((capacity, *rows.shape[1:]), fill, rows.dtype)
+    longer[: len(rows)] = rows
+    return longer
 
 
 @lru_cache(maxsize=65_536)

@@ -60,7 +60,9 @@ class Config:
     )
     dwell_reward: float = parameter(0.0, "", "per dwell, saturating as 1 − exp(−seconds / dwell_scale); 0 is the paper's", low=0)
     dwell_scale: float = parameter(30.0, "", "seconds of reading after which 63 % of dwell_reward is given", low=1e-9)
-    activeness: str = parameter("increment", "r_active", "increment over the expected return; 'level' is the paper's Eq. 3-5; 'off'")
+    activeness: str = parameter(
+        "increment", "r_active", "increment over the expected return; 'level' is the paper's Eq. 3-5; 'off'"
+    )
     initial_activeness: float = parameter(0.5, "S0", f"{DRN} §4.3", low=0, high=1)
     activeness_per_return: float = parameter(0.32, "Sa", f"{DRN} §4.3", low=0, high=1)
     return_hazard: float = parameter(1.2e-5, "λ0", f"{DRN} §4.3, per second", low=0)
@@ -119,7 +121,7 @@ class Config:
         known = {spec.name for spec in fields(cls)}
         if unknown := set(changes) - known:
             raise InvalidConfig(f"no such hyper-parameter: {', '.join(sorted(unknown))}")
-        return replace(cls(), **(PROFILES[name] | changes))
+        return replace(cls(), **{**PROFILES[name], **changes})
 
     @classmethod
     def from_json(cls, text: str) -> "Config":
