@@ -40,6 +40,7 @@ class Catalogue:
 
     def __init__(self, config: Config) -> None:
         self._config = config
+        self.slots = config.content_slots  # C
         self._rows: dict[str, int] = {}
         self._articles: list[Article] = []
         self._heads = np.zeros(len(WINDOWS), np.int64)  # newest bucket of each window

@@ -13,6 +13,14 @@ class InvalidInput(DrnError, ValueError):
     """A value handed to the core has the wrong shape, is not finite, or names something impossible."""
 
 
+class NoCandidates(InvalidInput):
+    """None of the articles asked for can be ranked. `unknown` names those that were given."""
+
+    def __init__(self, unknown: tuple[str, ...] = ()) -> None:
+        super().__init__("none of the candidates is a live article" if unknown else "there is no live article to rank")
+        self.unknown = unknown
+
+
 class SchemaMismatch(DrnError):
     """Weights or logged features were made under another feature schema than the one configured."""
 

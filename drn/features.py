@@ -1,0 +1,287 @@
+"""The only feature code: what is known at `now` → Observation (raw, logged) → Inputs (what a network sees).
+
+The frame is DRN §4.1: news 417 = 412 hashed properties + 5 click counts, reader 2065 = 5 windows × (412 + 1),
+reader × news 25 = 5 windows × 5 groups of properties, context 32. Added, because a real log shows that they predict
+most: exposures, click rates, shown-before, already-read, age, and every count relative to the list.
+"""
+
+import hashlib
+import json
+import struct
+from collections.abc import Iterator
+from datetime import datetime
+from itertools import accumulate
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drn.catalogue import WINDOWS, Catalogue, column_counts, epoch, slot
+from drn.config import Config
+from drn.errors import CorruptCheckpoint, SchemaMismatch
+from drn.model import InputShape
+from drn.readers import Reader
+from drn.types import Context, Floats, Inputs, Ints, Observation
+
+SCHEMA = 1  # raised whenever the same observation would give other inputs
+W = len(WINDOWS)
+GROUPS = ("provider", "category", "topics", "entities", "words")
+WINDOW_NAMES = ("1h", "6h", "24h", "1w", "1y")
+HOURS, WEEKDAYS, DEVICES, SURFACES = 8, 7, 8, 8  # one-hot context; with the list's freshness they are the paper's 32
+CONTEXT = HOURS + WEEKDAYS + DEVICES + SURFACES + 1
+CONTEXT_OFFSETS = np.array([0, HOURS, HOURS + WEEKDAYS, HOURS + WEEKDAYS + DEVICES])
+RECENT = 50  # newest clicks that the reader's mean embedding is made of
+RELATIVE = 3 * W + 1  # clicks, exposures and rates in each window, and age: compared within the list
+LOG1P = np.log1p(np.arange(65_536)).astype(np.float32)  # counts reach a network on a log scale
+
+
+def observe(catalogue: Catalogue, reader: Reader, rows: Ints, context: Context, now: datetime) -> Observation:
+    """What is known at `now` about these candidates for this reader.
+
+    Args:
+        rows: catalogue rows of the candidates, at least one.  (n,)
+    """
+    second = epoch(now)
+    catalogue.advance(second)
+    profile, totals = reader_profile(catalogue, reader, second)
+    return Observation(
+        reader=profile,
+        reader_totals=totals,
+        context=np.array(
+            [now.hour * HOURS // 24, now.weekday(), slot(context.device, DEVICES), slot(context.surface, SURFACES)], np.uint8
+        ),
+        content=catalogue.content[rows],
+        counts=catalogue.counts[rows],
+        seen=np.stack([reader.times_shown(rows), reader.times_read(rows)], axis=1),
+        age=np.clip(second - catalogue.published[rows], 0, np.iinfo(np.int32).max).astype(np.int32),
+        embedding=catalogue.embedding[rows],
+        reader_embedding=mean_embedding(catalogue, reader),
+    )
+
+
+def reader_profile(catalogue: Catalogue, reader: Reader, second: int) -> tuple[NDArray[np.uint16], NDArray[np.uint16]]:
+    """The properties of the reader's clicks by window, and the clicks by window.  (W, C), (W,)
+
+    The windows are nested, so the counts are those of disjoint stretches of the history, added up from the newest.
+    """
+    slots = catalogue.slots
+    starts = [reader.first_since(second - window) for window in WINDOWS]
+    rows = reader.click_rows
+    totals = np.array([len(rows) - start for start in starts], np.uint16)
+    profile = np.zeros((W, slots), np.uint16)
+    end = len(rows)
+    for window, start in enumerate(starts):
+        if start < end:
+            profile[window] = np.bincount(catalogue.content[rows[start:end]].ravel(), minlength=slots + 1)[:slots]
+        end = start
+    return profile.cumsum(axis=0, dtype=np.uint16), totals
+
+
+def mean_embedding(catalogue: Catalogue, reader: Reader) -> NDArray[np.float16]:
+    """Mean of the embeddings of the newest clicks, zeros without any.  (E,)"""
+    rows = reader.click_rows[-RECENT:]
+    if not len(rows) or not catalogue.embedding.shape[1]:
+        return np.zeros(catalogue.embedding.shape[1], np.float16)
+    return np.asarray(catalogue.embedding[rows].mean(axis=0, dtype=np.float32), np.float16)
+
+
+def encode(observation: Observation, config: Config) -> Inputs:
+    """The inputs of both networks, a function of the logged observation alone.
+
+    Returns:
+        reader (R,) = [W × C properties | W totals | 32 context | list length], content (n, M),
+        dense (n, D) = [counts 2W | rates W | match 5W | seen 2 | age | 2 × RELATIVE | embedding E, similarity].
+    """
+    counts = np.log1p(observation.counts.astype(np.float32))  # (n, 2W)
+    rates = click_rates(observation.counts, config)  # (n, W)
+    age = np.log1p(observation.age[:, None].astype(np.float32) / 3_600)  # (n, 1)
+    compared = np.concatenate([counts, rates, age], axis=1)  # (n, RELATIVE)
+    dense = [
+        counts,
+        rates,
+        matches(observation, config),
+        LOG1P[observation.seen],
+        age,
+        z_scores(compared),
+        shares_below(compared),
+    ]
+    if config.embedding_size:
+        embedding = observation.embedding.astype(np.float32)  # (n, E)
+        similarity = embedding @ observation.reader_embedding.astype(np.float32)  # (n,)
+        dense += [embedding, similarity[:, None]]
+    return Inputs(
+        reader=encode_reader(observation, float(age.mean())),
+        content=observation.content,
+        dense=np.concatenate(dense, axis=1),
+    )
+
+
+def encode_reader(observation: Observation, mean_age: float) -> Floats:
+    """[W × C properties | W totals | hour, weekday, device, surface one-hot | freshness | list length].  (R,)"""
+    context = np.zeros(CONTEXT + 1, np.float32)
+    context[CONTEXT_OFFSETS + observation.context] = 1
+    context[-2] = mean_age
+    context[-1] = np.log1p(len(observation.age))
+    return np.concatenate([LOG1P[observation.reader.ravel()], LOG1P[observation.reader_totals], context])
+
+
+def click_rates(counts: NDArray[np.uint32], config: Config) -> Floats:
+    """Smoothed log click rate per window: log((clicks + a) / (exposures + b)).  (n, 2W) → (n, W)"""
+    clicks, exposures = counts[:, :W].astype(np.float32), counts[:, W:].astype(np.float32)
+    rates: Floats = np.log(clicks + np.float32(config.rate_prior_clicks)) - np.log(
+        exposures + np.float32(config.rate_prior_exposures)
+    )
+    return rates
+
+
+def matches(observation: Observation, config: Config) -> Floats:
+    """How often each group of a candidate's properties occurs among the reader's clicks, by window.  (n, 5W)"""
+    n = len(observation.content)
+    padded = np.zeros((config.content_slots + 1, W), np.int32)  # an empty column finds the zero row
+    padded[:-1] = observation.reader.T
+    found = padded[observation.content]  # (n, M, W)
+    starts = [0, *accumulate(column_counts(config)[:-1])]
+    by_group = np.add.reduceat(found, starts, axis=1)  # (n, 5, W)
+    return LOG1P[np.minimum(by_group, 65_535)].reshape(n, len(GROUPS) * W)
+
+
+def z_scores(columns: Floats) -> Floats:
+    """Each column's distance from its mean over the list, in standard deviations, 0 where all are equal.  (n, c)"""
+    centred = columns - columns.mean(axis=0)
+    spread = np.sqrt(np.mean(centred * centred, axis=0))
+    return np.asarray(centred / np.where(spread > 1e-4, spread, np.inf), np.float32)
+
+
+def shares_below(columns: Floats) -> Floats:
+    """The share of the list with a smaller value in each column; equal values share one.  (n, c)"""
+    n = len(columns)
+    order = columns.argsort(axis=0, kind="stable")
+    ordered = np.take_along_axis(columns, order, axis=0)
+    first = np.zeros(columns.shape, np.int64)
+    first[1:] = np.where(ordered[1:] != ordered[:-1], np.arange(1, n)[:, None], 0)
+    below = np.empty(columns.shape, np.float32)
+    np.put_along_axis(below, order, (np.maximum.accumulate(first, axis=0) / n).astype(np.float32), axis=0)
+    return below
+
+
+def input_shape(config: Config) -> InputShape:
+    """R, C and D under this configuration: 2098, 412 and 92 by default."""
+    embedding = config.embedding_size + 1 if config.embedding_size else 0
+    return InputShape(
+        reader=W * config.content_slots + W + CONTEXT + 1,
+        content=config.content_slots,
+        dense=2 * W + W + len(GROUPS) * W + 2 + 1 + 2 * RELATIVE + embedding,
+    )
+
+
+def dense_names(config: Config) -> tuple[str, ...]:
+    """A name for each of the D dense inputs, in order."""
+    compared = [f"{kind}_{window}" for kind in ("clicks", "exposures", "rate") for window in WINDOW_NAMES] + ["age"]
+    names = compared[: 3 * W]
+    names += [f"match_{group}_{window}" for group in GROUPS for window in WINDOW_NAMES]
+    names += ["shown_before", "already_read", "age"]
+    names += [f"{name}_z" for name in compared] + [f"{name}_below" for name in compared]
+    if config.embedding_size:
+        names += [f"embedding_{i}" for i in range(config.embedding_size)] + ["embedding_similarity"]
+    return tuple(names)
+
+
+def schema_digest(config: Config) -> str:
+    """16 hexadecimal digits that change whenever logged observations or trained weights would no longer fit."""
+    sizes = {name: getattr(config, name) for name in SCHEMA_PARAMETERS}
+    described = json.dumps({"schema": SCHEMA, "windows": WINDOWS, "dense": dense_names(config), **sizes}, sort_keys=True)
+    return hashlib.sha256(described.encode()).hexdigest()[:16]
+
+
+SCHEMA_PARAMETERS = (
+    "provider_slots",
+    "category_slots",
+    "topic_slots",
+    "entity_slots",
+    "word_slots",
+    "topics_per_article",
+    "entities_per_article",
+    "words_per_article",
+    "embedding_size",
+    "rate_prior_clicks",
+    "rate_prior_exposures",
+)
+
+HEADER = struct.Struct("<4sHIHHHIBB")  # magic, schema, n, M, C, E, filled reader slots, wide counts, embeddings present
+MAGIC = b"drnO"
+
+
+def pack(observation: Observation) -> bytes:
+    """The observation for the log: little-endian, reader counts sparse, article counts in 16 bits where they all fit."""
+    n, columns = observation.content.shape
+    filled = np.flatnonzero(observation.reader)
+    wide = bool(observation.counts.max(initial=0) > 65_535)
+    embedded = bool(observation.embedding.any() or observation.reader_embedding.any())
+    header = HEADER.pack(
+        MAGIC, SCHEMA, n, columns, observation.reader.shape[1], observation.embedding.shape[1], len(filled), wide, embedded
+    )
+    arrays = [
+        filled.astype("<u2"),
+        observation.reader.ravel()[filled].astype("<u2"),
+        observation.reader_totals.astype("<u2"),
+        observation.context.astype("<u1"),
+        observation.content.astype("<u2"),
+        observation.counts.astype("<u4" if wide else "<u2"),
+        observation.seen.astype("<u2"),
+        observation.age.astype("<i4"),
+    ]
+    if embedded:
+        arrays += [observation.embedding.astype("<f2"), observation.reader_embedding.astype("<f2")]
+    return header + b"".join([array.tobytes() for array in arrays])
+
+
+def unpack(data: bytes) -> Observation:
+    """Reads what `pack` wrote.
+
+    Raises:
+        CorruptCheckpoint: the bytes are not a packed observation.
+        SchemaMismatch: they were packed under another feature schema.
+    """
+    if len(data) < HEADER.size or not data.startswith(MAGIC):
+        raise CorruptCheckpoint("these bytes are not a packed observation")
+    _, schema, n, columns, slots, size, filled, wide, embedded = HEADER.unpack_from(data)
+    if schema != SCHEMA:
+        raise SchemaMismatch(f"the observation was logged under feature schema {schema}; this is schema {SCHEMA}")
+    shapes = [
+        ("<u2", (filled,)),
+        ("<u2", (filled,)),
+        ("<u2", (W,)),
+        ("<u1", (4,)),
+        ("<u2", (n, columns)),
+        ("<u4" if wide else "<u2", (n, 2 * W)),
+        ("<u2", (n, 2)),
+        ("<i4", (n,)),
+    ]
+    if embedded:
+        shapes += [("<f2", (n, size)), ("<f2", (size,))]
+    places, values, totals, context, content, counts, seen, age, *embeddings = split(data, shapes)
+    reader = np.zeros(W * slots, np.uint16)
+    reader[places] = values
+    return Observation(
+        reader=reader.reshape(W, slots),
+        reader_totals=totals,
+        context=context,
+        content=content,
+        counts=counts.astype(np.uint32),
+        seen=seen,
+        age=age,
+        embedding=embeddings[0] if embedded else np.zeros((n, size), np.float16),
+        reader_embedding=embeddings[1] if embedded else np.zeros(size, np.float16),
+    )
+
+
+def split(data: bytes, shapes: list[tuple[str, tuple[int, ...]]]) -> Iterator[NDArray[Any]]:
+    """The arrays of these dtypes and shapes that lie one after the other behind the header."""
+    sizes = [prod(shape) * np.dtype(kind).itemsize for kind, shape in shapes]
+    if HEADER.size + sum(sizes) != len(data):
+        raise CorruptCheckpoint(f"a packed observation of {len(data)} bytes should have {HEADER.size + sum(sizes)}")
+    offset = HEADER.size
+    for (kind, shape), size in zip(shapes, sizes, strict=True):
+        yield np.frombuffer(data, kind, prod(shape), offset).reshape(shape)
+        offset += size

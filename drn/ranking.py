@@ -1,0 +1,132 @@
+"""One decision: a request, what is known now, and two networks → an Impression; and the same again from its logged row."""
+
+import hashlib
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drn.catalogue import Catalogue
+from drn.config import Config
+from drn.errors import InvalidInput, NoCandidates
+from drn.features import encode, observe
+from drn.interleaving import interleave, ranked_alone
+from drn.readers import Reader
+from drn.scoring import Scorer
+from drn.types import Floats, Impression, Interleaving, Ints, Observation, RankRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """The version that answers requests: its id, its configuration and its two networks. Swapped as one reference."""
+
+    version_id: int
+    config: Config
+    scorer: Scorer
+
+
+def decide(request: RankRequest, served: Served, catalogue: Catalogue, reader: Reader, now: datetime) -> Impression:
+    """Both networks rank the candidates as of `now`; the two rankings are interleaved. Draws come from the request's id.
+
+    Raises:
+        NoCandidates: none of the candidates can be ranked.
+        InvalidInput: pins contradict each other, the list's length or the exclusions.
+    """
+    rows, unknown = candidate_rows(request, catalogue, now)
+    candidates = catalogue.ids(rows)
+    observation = observe(catalogue, reader, rows, request.context, now)
+    scores, fallback = score(observation, served, rows, catalogue.content_revision)
+    pins = tuple(pin for pin in request.pinned if pin.article_id not in unknown)
+    seed = request_seed(request.request_id)
+    positions = {pin.position: candidates.index(pin.article_id) for pin in pins}
+    return Impression(
+        request_id=request.request_id,
+        at=now,
+        user_id=request.user_id,
+        context=request.context,
+        version_id=served.version_id,
+        seed=seed,
+        k=request.k,
+        explore=request.explore,
+        pins=pins,
+        candidates=candidates,
+        observation=observation,
+        current_scores=scores[0],
+        explore_scores=scores[1],
+        interleaving=merge(scores, positions, request.k, seed if request.explore else None, served.config),
+        unknown=unknown,
+        fallback=fallback,
+    )
+
+
+def derive(logged: Impression, served: Served) -> Impression:
+    """The decision made again from its logged row alone: observation, version, seed, pins and k.
+
+    Raises:
+        InvalidInput: `served` is not the version that made the decision.
+    """
+    if served.version_id != logged.version_id:
+        raise InvalidInput(f"decision {logged.request_id} was made by version {logged.version_id}, not {served.version_id}")
+    scores, fallback = score(logged.observation, served)
+    positions = {pin.position: logged.candidates.index(pin.article_id) for pin in logged.pins}
+    merged = merge(scores, positions, logged.k, logged.seed if logged.explore else None, served.config)
+    return replace(logged, current_scores=scores[0], explore_scores=scores[1], interleaving=merged, fallback=fallback)
+
+
+def candidate_rows(request: RankRequest, catalogue: Catalogue, now: datetime) -> tuple[Ints, tuple[str, ...]]:
+    """Rows to rank, pinned articles among them, and the ids asked for that cannot be."""
+    check_pins(request)
+    pinned = [pin.article_id for pin in request.pinned]
+    if request.candidates is not None:
+        rows, unknown = catalogue.rows([*request.candidates, *pinned], now)
+    else:
+        _, unknown = catalogue.rows(pinned, now)
+        rows = catalogue.live(now)
+    if request.exclude:
+        excluded = [row for article_id in request.exclude if (row := catalogue.row(article_id)) is not None]
+        rows = rows[~np.isin(rows, np.array(excluded, np.int32))]
+    if not len(rows):
+        raise NoCandidates(unknown)
+    return rows, unknown
+
+
+def check_pins(request: RankRequest) -> None:
+    positions = [pin.position for pin in request.pinned]
+    articles = [pin.article_id for pin in request.pinned]
+    if len(set(positions)) < len(positions):
+        raise InvalidInput("two articles are pinned to one position")
+    if len(set(articles)) < len(articles):
+        raise InvalidInput("one article is pinned to two positions")
+    if any(not 0 <= position < request.k for position in positions):
+        raise InvalidInput(f"a pinned position lies outside 0 to {request.k - 1}")
+    if both := set(articles) & set(request.exclude):
+        raise InvalidInput(f"{min(both)} is both pinned and excluded")
+
+
+def score(
+    observation: Observation, served: Served, rows: Ints | None = None, revisions: NDArray[np.int32] | None = None
+) -> tuple[Floats, str | None]:
+    """Scores of both networks, or the smoothed click rate of a day where a network's are not finite.  (2, n)"""
+    inputs = encode(observation, served.config)
+    scores = served.scorer.scores(inputs, rows, revisions)
+    if np.isfinite(scores).all():
+        return scores, None
+    rate = inputs.dense[:, DAILY_RATE]
+    return np.stack([rate, rate]), "a network's scores were not finite: ranked by click rate"
+
+
+DAILY_RATE = 12  # the dense input `rate_24h` (drn.features.dense_names)
+
+
+def merge(scores: Floats, pinned: dict[int, int], k: int, seed: int | None, config: Config) -> Interleaving:
+    """The interleaved list, or the current network's own where there is no seed to explore with."""
+    if seed is None:
+        return ranked_alone(scores[0], k, pinned)
+    rng = np.random.default_rng(np.random.SeedSequence([config.root_seed, seed]))
+    return interleave(scores[0], scores[1], k, config.tau, rng, pinned)
+
+
+def request_seed(request_id: str) -> int:
+    """63 bits that stand for a request id in every process."""
+    return int.from_bytes(hashlib.blake2b(request_id.encode(), digest_size=8).digest(), "little") >> 1
