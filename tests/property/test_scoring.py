@@ -1,0 +1,61 @@
+"""The split forward that serves equals the plain forward that trains, and caching an article's part changes nothing."""
+
+import numpy as np
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from drn.config import Config
+from drn.model import InputShape, initial_weights
+from drn.network import collate, forward, to_tensors
+from drn.scoring import Scorer
+from drn.types import Inputs, Model
+
+SIZES = st.integers(0, 30)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    reader=SIZES,
+    content=SIZES,
+    dense=st.integers(1, 30),
+    n=st.integers(1, 40),
+    columns=st.integers(1, 6),
+    layers=st.sampled_from([(8,), (8, 4), (8, 6, 4)]),
+    activation=st.sampled_from(["relu", "sigmoid"]),
+    seed=st.integers(0, 2**32),
+)
+def test_split_forward_equals_plain_forward(
+    reader: int, content: int, dense: int, n: int, columns: int, layers: tuple[int, ...], activation: str, seed: int
+) -> None:
+    config = Config(advantage_layers=layers, value_layers=layers, activation=activation)
+    rng = np.random.default_rng(seed)
+    shape = InputShape(reader, content, dense)
+    model = Model(initial_weights(shape, config, rng), initial_weights(shape, config, rng))
+    inputs = Inputs(
+        reader=(rng.normal(size=reader) * (rng.random(reader) < 0.5)).astype(np.float32),
+        content=rng.integers(0, content + 1, (n, columns)).astype(np.uint16),
+        dense=rng.normal(size=(n, dense)).astype(np.float32),
+    )
+    scorer = Scorer(model, config)
+    scores = scorer.scores(inputs)
+    for row, weights in zip(scores, (model.current, model.explore), strict=True):
+        with torch.no_grad():
+            value, advantage = forward(to_tensors(weights), collate([inputs]), config.activation)
+        np.testing.assert_allclose(row, (value + advantage).numpy(), atol=1e-5, rtol=1e-5)
+    rows, revisions = np.arange(n, dtype=np.int32), np.ones(n, np.int32)
+    for _ in range(2):
+        np.testing.assert_allclose(scorer.scores(inputs, rows, revisions), scores, atol=1e-5, rtol=1e-5)
+
+
+def test_an_edited_article_is_scored_by_its_new_content() -> None:
+    config = Config(advantage_layers=(4,))
+    rng = np.random.default_rng(0)
+    weights = initial_weights(InputShape(0, 10, 1), config, rng)
+    scorer = Scorer(Model(weights, weights), config)
+    rows, dense = np.array([0], np.int32), np.zeros((1, 1), np.float32)
+    before = Inputs(np.zeros(0, np.float32), np.array([[1]], np.uint16), dense)
+    after = Inputs(np.zeros(0, np.float32), np.array([[2]], np.uint16), dense)
+    scorer.scores(before, rows, np.array([1], np.int32))
+    kept = scorer.scores(after, rows, np.array([2], np.int32))
+    np.testing.assert_allclose(kept, scorer.scores(after), atol=1e-6)

@@ -1,0 +1,130 @@
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pytest
+
+from drn.catalogue import BUCKETS, LENGTHS, WINDOWS, Catalogue, content_columns, epoch, projected
+from drn.config import Config
+from drn.errors import InvalidInput
+from drn.types import Article
+
+CONFIG = Config()
+NOW = datetime(2026, 3, 4, 12, tzinfo=UTC)
+
+
+def article(article_id: str = "a1", **changes: object) -> Article:
+    return Article(**{"id": article_id, "title": "Storm closes the harbour", "published_at": NOW, **changes})  # type: ignore[arg-type]
+
+
+def test_a_new_article_is_rankable_and_a_withdrawn_one_is_not() -> None:
+    catalogue = Catalogue(CONFIG)
+    row = catalogue.put(article())
+    assert catalogue.live(NOW).tolist() == [row]
+    assert catalogue.withdraw("a1")
+    assert not catalogue.withdraw("a1")
+    assert catalogue.live(NOW).tolist() == []
+    assert catalogue.rows(["a1"], NOW)[1] == ("a1",)
+    catalogue.put(article())
+    assert catalogue.live(NOW).tolist() == [row]
+
+
+def test_embargo_and_expiry_bound_the_life_of_an_article() -> None:
+    catalogue = Catalogue(CONFIG)
+    catalogue.put(article(embargo_until=NOW, expires_at=NOW + timedelta(hours=1)))
+    second = timedelta(seconds=1)
+    assert [
+        len(catalogue.live(at)) for at in (NOW - second, NOW, NOW + timedelta(hours=1) - second, NOW + timedelta(hours=1))
+    ] == [
+        0,
+        1,
+        1,
+        0,
+    ]
+
+
+def test_unknown_candidates_are_named_and_repeated_ones_ranked_once() -> None:
+    catalogue = Catalogue(CONFIG)
+    row = catalogue.put(article())
+    rows, unknown = catalogue.rows(["x", "a1", "x", "a1"], NOW)
+    assert rows.tolist() == [row]
+    assert unknown == ("x",)
+
+
+def test_an_edit_keeps_the_row_and_its_counts() -> None:
+    catalogue = Catalogue(CONFIG)
+    row = catalogue.put(article())
+    catalogue.click(row, epoch(NOW))
+    revision = int(catalogue.content_revision[row])
+    assert catalogue.put(article(title="Harbour open again")) == row
+    assert catalogue.counts[row, 0] == 1
+    assert catalogue.content_revision[row] == revision + 1
+
+
+def test_rows_survive_growth() -> None:
+    catalogue = Catalogue(CONFIG)
+    rows = [catalogue.put(article(f"a{i}", category=f"c{i % 9}")) for i in range(3000)]
+    assert rows == list(range(3000))
+    assert catalogue.ids(np.array([0, 2999], np.int32)) == ("a0", "a2999")
+    assert (catalogue.content[2999] == content_columns(article("a2999", category="c2"), CONFIG)).all()
+
+
+def test_clicks_leave_each_window_when_it_has_passed() -> None:
+    catalogue = Catalogue(CONFIG)
+    row = catalogue.put(article())
+    second = epoch(NOW)
+    catalogue.click(row, second)
+    for window, (span, length) in enumerate(zip(WINDOWS, LENGTHS, strict=True)):
+        catalogue.advance((second // length + BUCKETS - 1) * length)  # the last second in which the bucket is inside
+        assert catalogue.counts[row, window] == 1, span
+        catalogue.advance((second // length + BUCKETS) * length)
+        assert catalogue.counts[row, window] == 0, span
+
+
+def test_counts_loaded_at_start_equal_counts_followed_live() -> None:
+    followed, loaded = Catalogue(CONFIG), Catalogue(CONFIG)
+    for catalogue in (followed, loaded):
+        catalogue.put(article())
+    second = epoch(NOW)
+    times = [second - 40 * 3600, second - 5 * 3600, second - 100, second - 100]
+    for at in times:
+        followed.click(0, at)
+    followed.advance(second)
+    loaded.advance(second)
+    for window, length in enumerate(LENGTHS):
+        buckets = np.array([at // length for at in times])
+        loaded.load_counts("clicks", window, np.zeros(4, np.int32), buckets, np.ones(4, np.int64))
+    assert (followed.counts == loaded.counts).all()
+    later = second + 3 * 3600
+    for catalogue in (followed, loaded):
+        catalogue.advance(later)
+    assert (followed.counts == loaded.counts).all()
+
+
+def test_the_columns_of_an_article_stay_in_their_groups() -> None:
+    columns = content_columns(
+        article(provider="wire", category="sport", topics=("a", "b", "c", "d", "e"), entities=(), title="One two three"), CONFIG
+    ).tolist()
+    empty = CONFIG.content_slots
+    assert columns[0] < 12 <= columns[1] < 52
+    assert all(52 <= column < 152 for column in columns[2:6])
+    assert columns[6:12] == [empty] * 6
+    assert all(282 <= column < 412 for column in columns[12:15])
+
+
+def test_embeddings_of_any_length_keep_their_direction_on_average() -> None:
+    rng = np.random.default_rng(0)
+    cosines = []
+    for length in range(200, 400):
+        a = rng.normal(size=length)
+        b = a + rng.normal(size=length)
+        true = a @ b / np.linalg.norm(a) / np.linalg.norm(b)
+        cosines.append(float(projected(tuple(a), 64) @ projected(tuple(b), 64)) - true)
+    assert abs(np.mean(cosines)) < 0.03
+    assert projected(None, 16).tolist() == [0.0] * 16
+    with pytest.raises(InvalidInput, match="finite"):
+        projected((1.0, float("nan")), 16)
+
+
+def test_times_without_a_zone_are_refused() -> None:
+    with pytest.raises(InvalidInput, match="time zone"):
+        epoch(NOW.replace(tzinfo=None))

@@ -1,0 +1,158 @@
+import dataclasses
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pytest
+
+from drn.catalogue import Catalogue, epoch
+from drn.config import Config
+from drn.errors import CorruptCheckpoint, SchemaMismatch
+from drn.features import (
+    SCHEMA_PARAMETERS,
+    dense_names,
+    encode,
+    input_shape,
+    observe,
+    pack,
+    schema_digest,
+    shares_below,
+    unpack,
+    z_scores,
+)
+from drn.readers import Reader
+from drn.types import Article, Context, Inputs, Observation
+
+CONFIG = Config()
+NOW = datetime(2026, 3, 4, 12, tzinfo=UTC)  # a Wednesday
+HOUR = timedelta(hours=1)
+
+
+def newsroom() -> tuple[Catalogue, Reader]:
+    catalogue = Catalogue(CONFIG)
+    sport = Article("a1", "Late goal decides derby", NOW - 2 * HOUR, category="sport", embedding=(1.0, 0.0, 0.0))
+    politics = Article("a2", "Budget talks collapse", NOW - 1 * HOUR, category="politics", embedding=(0.0, 1.0, 0.0))
+    old = Article("a3", "Derby preview", NOW - 30 * HOUR, category="sport")
+    for article in (sport, politics, old):
+        catalogue.put(article)
+    return catalogue, Reader(CONFIG.history_clicks)
+
+
+def named(inputs: Inputs, candidate: int) -> dict[str, float]:
+    return dict(zip(dense_names(CONFIG), inputs.dense[candidate].tolist(), strict=True))
+
+
+def rows(*values: int) -> np.ndarray:
+    return np.array(values, np.int32)
+
+
+def test_the_default_sizes_are_the_papers() -> None:
+    shape = input_shape(CONFIG)
+    assert shape.content + 5 == 417
+    assert shape.reader == 2065 + 32 + 1  # the paper's reader and context groups, and the list's length
+    assert shape.dense == len(dense_names(CONFIG))
+    catalogue, reader = newsroom()
+    inputs = encode(observe(catalogue, reader, rows(0, 1), Context(), NOW), CONFIG)
+    assert inputs.reader.shape == (shape.reader,)
+    assert inputs.dense.shape == (2, shape.dense)
+    assert {inputs.reader.dtype, inputs.dense.dtype} == {np.dtype(np.float32)}
+
+
+def test_counts_rates_and_age_by_hand() -> None:
+    catalogue, reader = newsroom()
+    second = epoch(NOW)
+    for _ in range(3):
+        catalogue.click(0, second - 1800)
+    catalogue.click(0, second - 7200)
+    for _ in range(9):
+        catalogue.expose(rows(0, 1), second - 600)
+    features = named(encode(observe(catalogue, reader, rows(0, 1), Context(), NOW), CONFIG), 0)
+    assert features["clicks_1h"] == pytest.approx(np.log(4))
+    assert features["clicks_24h"] == pytest.approx(np.log(5))
+    assert features["exposures_1h"] == pytest.approx(np.log(10))
+    assert features["rate_1h"] == pytest.approx(np.log(4 / 20))
+    assert features["age"] == pytest.approx(np.log(3))
+    assert features["clicks_1h_z"] == pytest.approx(1)
+    assert features["clicks_1h_below"] == 0.5
+    assert features["exposures_1h_z"] == 0
+
+
+def test_the_readers_clicks_meet_the_candidates_properties() -> None:
+    catalogue, reader = newsroom()
+    reader.click(2, epoch(NOW - 2 * HOUR))
+    reader.show(rows(0))
+    inputs = encode(observe(catalogue, reader, rows(0, 1), Context(), NOW), CONFIG)
+    assert [named(inputs, i)["match_category_6h"] for i in (0, 1)] == pytest.approx([np.log(2), 0])
+    assert named(inputs, 0)["match_category_1h"] == 0
+    assert named(inputs, 0)["match_words_24h"] == pytest.approx(np.log(2))  # both titles say "derby"
+    assert [named(inputs, i)["shown_before"] for i in (0, 1)] == pytest.approx([np.log(2), 0])
+
+
+def test_an_embedding_is_compared_with_the_readers_clicks() -> None:
+    catalogue, reader = newsroom()
+    reader.click(0, epoch(NOW - HOUR))
+    inputs = encode(observe(catalogue, reader, rows(0, 1, 2), Context(), NOW), CONFIG)
+    same, other, none = (named(inputs, i)["embedding_similarity"] for i in range(3))
+    assert same > other
+    assert none == 0
+
+
+def test_context_is_one_hot() -> None:
+    catalogue, reader = newsroom()
+    context = encode(observe(catalogue, reader, rows(0), Context("mobile", "home"), NOW), CONFIG).reader[2065:2097]
+    assert context[:31].sum() == 4
+    assert context[12 * 8 // 24] == 1
+    assert context[8 + 2] == 1
+
+
+def test_nothing_later_than_now_is_seen() -> None:
+    """Feeding the state in time order and asking on the way equals a state that was never fed anything later."""
+    rng = np.random.default_rng(3)
+    events = sorted((int(at), int(row)) for at, row in zip(rng.integers(0, 200_000, 300), rng.integers(0, 3, 300), strict=True))
+    asked = NOW - timedelta(seconds=70_000)
+    start = epoch(NOW) - 200_000
+    way, state = newsroom(), newsroom()
+    seen: Observation | None = None
+    for at, row in events:
+        if start + at > epoch(asked) and seen is None:
+            seen = observe(*way, rows(0, 1, 2), Context(), asked)
+        for fed in (way, state) if start + at <= epoch(asked) else (way,):
+            fed[0].click(row, start + at)
+            fed[1].click(row, start + at)
+    assert seen is not None
+    assert pack(seen) == pack(observe(*state, rows(0, 1, 2), Context(), asked))
+
+
+def test_bytes_come_back_as_they_went() -> None:
+    catalogue, reader = newsroom()
+    reader.click(0, epoch(NOW) - 5)
+    observation = observe(catalogue, reader, rows(0, 1, 2), Context("tv"), NOW)
+    wide = dataclasses.replace(observation, counts=observation.counts + np.uint32(70_000))
+    for value in (observation, wide, dataclasses.replace(observation, embedding=observation.embedding * 0)):
+        back = unpack(pack(value))
+        for field in dataclasses.fields(Observation):
+            np.testing.assert_array_equal(getattr(back, field.name), getattr(value, field.name))
+        assert encode(back, CONFIG).dense.tobytes() == encode(value, CONFIG).dense.tobytes()
+
+
+def test_foreign_bytes_are_refused() -> None:
+    catalogue, reader = newsroom()
+    packed = pack(observe(catalogue, reader, rows(0), Context(), NOW))
+    with pytest.raises(CorruptCheckpoint, match="not a packed"):
+        unpack(b"nonsense")
+    with pytest.raises(CorruptCheckpoint, match="should have"):
+        unpack(packed[:-1])
+    with pytest.raises(SchemaMismatch, match="schema 9"):
+        unpack(packed[:4] + b"\x09\x00" + packed[6:])
+
+
+def test_equal_values_share_one_rank_and_no_spread_is_no_distance() -> None:
+    columns = np.array([[0, 5], [0, 1], [2, 1], [3, 1]], np.float32)
+    assert shares_below(columns)[:, 0].tolist() == [0, 0, 0.5, 0.75]
+    assert shares_below(columns)[:, 1].tolist() == [0.75, 0, 0, 0]
+    assert z_scores(np.ones((3, 1), np.float32)).tolist() == [[0], [0], [0]]
+
+
+@pytest.mark.parametrize("name", SCHEMA_PARAMETERS)
+def test_the_schema_digest_follows_every_parameter_that_shapes_features(name: str) -> None:
+    assert schema_digest(CONFIG) != schema_digest(dataclasses.replace(CONFIG, **{name: getattr(CONFIG, name) + 1}))
+    assert schema_digest(CONFIG) == schema_digest(dataclasses.replace(CONFIG, gamma=0.9))

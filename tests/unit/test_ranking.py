@@ -1,0 +1,113 @@
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+
+from drn.catalogue import Catalogue
+from drn.config import Config
+from drn.errors import InvalidInput, NoCandidates
+from drn.features import dense_names, input_shape
+from drn.model import initial_weights
+from drn.ranking import DAILY_RATE, Served, decide, derive, request_seed
+from drn.readers import Reader
+from drn.scoring import Scorer
+from drn.types import Article, Impression, Model, Pin, RankRequest
+
+CONFIG = Config()
+NOW = datetime(2026, 3, 4, 12, tzinfo=UTC)
+
+
+@pytest.fixture(scope="module")
+def catalogue() -> Catalogue:
+    catalogue = Catalogue(CONFIG)
+    for i in range(30):
+        catalogue.put(Article(f"a{i}", f"Headline number {i}", NOW, category=f"c{i % 5}"))
+    return catalogue
+
+
+@pytest.fixture(scope="module")
+def served() -> Served:
+    rng = np.random.default_rng(1)
+    shape = input_shape(CONFIG)
+    model = Model(initial_weights(shape, CONFIG, rng), initial_weights(shape, CONFIG, rng))
+    return Served(7, CONFIG, Scorer(model, CONFIG))
+
+
+def ask(catalogue: Catalogue, served: Served, **changes: object) -> Impression:
+    request = RankRequest(**{"request_id": "r1", "at": NOW, "k": 5, **changes})  # type: ignore[arg-type]
+    return decide(request, served, catalogue, Reader(10), NOW)
+
+
+def test_a_decision_is_a_function_of_its_request(catalogue: Catalogue, served: Served) -> None:
+    first, second = ask(catalogue, served), ask(catalogue, served)
+    assert first.article_ids == second.article_ids
+    assert len(set(first.article_ids)) == 5
+    assert {ask(catalogue, served, request_id=f"r{i}").article_ids for i in range(20)} != {first.article_ids}
+
+
+def test_the_logged_row_alone_gives_the_same_list(catalogue: Catalogue, served: Served) -> None:
+    for changes in ({}, {"explore": False}, {"pinned": (Pin("a3", 0), Pin("a4", 4))}, {"candidates": ("a1", "a2", "zz")}):
+        logged = ask(catalogue, served, **changes)
+        again = derive(logged, served)
+        assert again.article_ids == logged.article_ids
+        np.testing.assert_array_equal(again.interleaving.credit, logged.interleaving.credit)
+        np.testing.assert_allclose(again.explore_scores, logged.explore_scores, atol=1e-5)
+
+
+def test_another_version_cannot_answer_for_a_decision(catalogue: Catalogue, served: Served) -> None:
+    with pytest.raises(InvalidInput, match="version 7"):
+        derive(ask(catalogue, served), Served(8, CONFIG, served.scorer))
+
+
+def test_pins_hold_their_places_and_exclusions_theirs(catalogue: Catalogue, served: Served) -> None:
+    shown = ask(catalogue, served, pinned=(Pin("a9", 1), Pin("gone", 2)), exclude=("a0", "a1", "a2"))
+    assert shown.article_ids[1] == "a9"
+    assert shown.unknown == ("gone",)
+    assert shown.interleaving.pinned.tolist() == [False, True, False, False, False]
+    assert not {"a0", "a1", "a2"} & set(shown.candidates)
+    alone = ask(catalogue, served, candidates=("a1",), pinned=(Pin("a9", 4),))
+    assert alone.article_ids == ("a1", "a9")
+
+
+def test_without_exploration_the_current_network_decides_alone(catalogue: Catalogue, served: Served) -> None:
+    shown = ask(catalogue, served, explore=False)
+    best = np.argsort(-shown.current_scores, kind="stable")[:5]
+    assert shown.interleaving.shown.tolist() == best.tolist()
+    assert (shown.interleaving.credit == 0.5).all()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"pinned": (Pin("a1", 0), Pin("a2", 0))}, "one position"),
+        ({"pinned": (Pin("a1", 0), Pin("a1", 1))}, "two positions"),
+        ({"pinned": (Pin("a1", 5),)}, "outside 0 to 4"),
+        ({"pinned": (Pin("a1", 0),), "exclude": ("a1",)}, "both pinned and excluded"),
+    ],
+)
+def test_contradictions_are_refused(catalogue: Catalogue, served: Served, changes: dict[str, object], message: str) -> None:
+    with pytest.raises(InvalidInput, match=message):
+        ask(catalogue, served, **changes)
+
+
+def test_nothing_to_rank_is_an_error_that_names_what_is_unknown(catalogue: Catalogue, served: Served) -> None:
+    with pytest.raises(NoCandidates) as error:
+        ask(catalogue, served, candidates=("x", "y"))
+    assert error.value.unknown == ("x", "y")
+
+
+def test_scores_that_are_not_finite_fall_back_openly(catalogue: Catalogue) -> None:
+    shape = input_shape(CONFIG)
+    broken = {
+        name: tensor * np.float32(np.nan) for name, tensor in initial_weights(shape, CONFIG, np.random.default_rng(0)).items()
+    }
+    shown = ask(catalogue, Served(7, CONFIG, Scorer(Model(broken, broken), CONFIG)))
+    assert shown.fallback is not None
+    assert "click rate" in shown.fallback
+    assert np.isfinite(shown.current_scores).all()
+    assert dense_names(CONFIG)[DAILY_RATE] == "rate_24h"
+
+
+def test_seeds_are_the_same_everywhere() -> None:
+    assert request_seed("r1") == 1756039562096111297
+    assert all(0 <= request_seed(f"r{i}") < 2**63 for i in range(100))

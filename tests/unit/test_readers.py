@@ -1,0 +1,32 @@
+import numpy as np
+
+from drn.readers import Reader
+
+
+def rows(*values: int) -> np.ndarray:
+    return np.array(values, np.int32)
+
+
+def test_only_the_newest_clicks_are_kept_whatever_their_order_of_arrival() -> None:
+    reader = Reader(3)
+    for row, at in ((1, 10), (4, 40), (2, 20), (3, 30)):
+        reader.click(row, at)
+    assert reader.click_rows.tolist() == [2, 3, 4]
+    assert reader.first_since(30) == 1
+
+
+def test_showings_and_readings_are_counted_by_row() -> None:
+    reader = Reader(10)
+    reader.show(rows(7, 3))
+    reader.show(rows(3, 9))
+    reader.click(3, 5)
+    reader.click(3, 6)
+    assert reader.times_shown(rows(1, 3, 7, 9, 100)).tolist() == [0, 2, 1, 1, 0]
+    assert reader.times_read(rows(1, 3, 100)).tolist() == [0, 2, 0]
+
+
+def test_an_anonymous_reader_has_no_past() -> None:
+    reader = Reader(10)
+    assert reader.times_shown(rows(1)).tolist() == [0]
+    assert reader.times_read(rows(1)).tolist() == [0]
+    assert reader.click_rows.tolist() == []
