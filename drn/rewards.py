@@ -1,0 +1,101 @@
+"""r = r_click + β·r_active: what one shown article earned at once, and what the reader's return adds.  [DRN §4.3]"""
+
+from collections.abc import Iterator
+from datetime import datetime
+
+import numpy as np
+
+from drn.activeness import Hazard, constant
+from drn.config import Config
+from drn.types import Bools, ClosedImpression, Event, Floats
+
+CLICK = "click"
+DWELL = "dwell"  # its value is seconds of reading
+SEEN = "seen"  # the app reports that the article was on the screen
+
+
+def clicked(closed: ClosedImpression) -> Bools:
+    """(k,) The slots whose article was clicked."""
+    mask = np.zeros(len(closed.impression.interleaving.shown), np.bool_)
+    for slot, event in _by_slot(closed):
+        mask[slot] |= event.type == CLICK
+    return mask
+
+
+def examined(closed: ClosedImpression) -> Bools:
+    """(k,) The slots that the reader is taken to have looked at.
+
+    Where the app reports what was seen: those and the clicked ones. Else everything up to one below the last click;
+    without a click nobody knows, and nothing counts as examined.
+    """
+    clicks = clicked(closed)
+    reported = [slot for slot, event in _by_slot(closed) if event.type == SEEN]
+    if reported:
+        mask = clicks.copy()
+        mask[reported] = True
+        return mask
+    last = int(np.flatnonzero(clicks)[-1]) if clicks.any() else -2
+    return np.arange(len(clicks)) <= last + 1  # (k,)
+
+
+def slot_rewards(closed: ClosedImpression, config: Config) -> Floats:
+    """r_click per slot: the click's reward, that of every other kind of event once, and dwell's.
+
+    Dwell earns dwell_reward · (1 − exp(−seconds / dwell_scale)) over all its seconds. What is reported twice counts once.
+
+    Returns:
+        (k,)
+    """
+    rewards = np.zeros(len(closed.impression.interleaving.shown), np.float64)
+    dwelt = np.zeros_like(rewards)
+    kinds: set[tuple[int, str]] = set()
+    for slot, event in _by_slot(closed):
+        if event.type == DWELL:
+            dwelt[slot] += max(event.value or 0.0, 0.0)
+        if (slot, event.type) not in kinds:
+            kinds.add((slot, event.type))
+            rewards[slot] += config.event_rewards.get(event.type, 0.0)
+    rewards += config.click_reward * clicked(closed)
+    rewards += config.dwell_reward * -np.expm1(-dwelt / config.dwell_scale)
+    return rewards.astype(np.float32)
+
+
+def active_reward(
+    at: datetime,
+    returned_at: datetime | None,
+    now: datetime,
+    config: Config,
+    hazard: Hazard | None = None,
+    level: float | None = None,
+) -> float:
+    """r_active of a visit, known only as far as `now`: with Δ the time to the return, T0 the horizon and Λ = ∫λ,
+
+        increment   Sa · (1[Δ ≤ min(T0, now − at)] − Λ(min(Δ, T0, now − at)))
+        level       min(1, S · exp(−Λ(min(Δ, T0, now − at))) + Sa · 1[Δ ≤ min(T0, now − at)])      [DRN Eq. 3-5]
+
+    The increment is the return beyond the one that the hazard expected (its martingale residual): 0 on average for a
+    reader who returns as ever, whenever it is looked at, so nobody is punished for having visited just now.
+
+    Args:
+        returned_at: None while the reader has not come back
+        hazard: of returning; default is the constant config.return_hazard
+        level: S, the reader's activeness at `at`; default is config.initial_activeness
+    """
+    if config.activeness == "off":
+        return 0.0
+    watched = max(min(config.return_horizon, (now - at).total_seconds()), 0.0)
+    away = float("inf") if returned_at is None else (returned_at - at).total_seconds()
+    returned = away <= watched
+    expected = (hazard or constant(config.return_hazard)).cumulative(min(away, watched))
+    if config.activeness == "level":
+        start = config.initial_activeness if level is None else level
+        return min(1.0, start * float(np.exp(-expected)) + config.activeness_per_return * returned)
+    return config.activeness_per_return * (returned - expected)
+
+
+def _by_slot(closed: ClosedImpression) -> Iterator[tuple[int, Event]]:
+    """The events of articles that were in the list, with their slots."""
+    slots = {article: slot for slot, article in enumerate(closed.impression.article_ids)}
+    for event in closed.events:
+        if event.article_id in slots:
+            yield slots[event.article_id], event
