@@ -1,0 +1,41 @@
+"""Advisory locks: who may learn, who may retrain, and when the log has no writer in flight."""
+
+from enum import IntEnum
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+NAMESPACE = 0x64726E  # "drn": advisory locks are one space for everyone who uses the database
+
+
+class Lock(IntEnum):
+    LEARN = 1  # whoever appends a version; held to the end of that transaction
+    RETRAIN = 2  # a major update, for as long as it computes
+    LOG = 3  # shared by every insert into the log (a trigger takes it), exclusive while its horizon is read
+    ARTICLES = 4  # one writer at a time, so that revisions become visible in their order
+    PARTITIONS = 5  # one process at a time creates or drops days
+    MIGRATE = 6
+
+
+LEARN, RETRAIN = Lock.LEARN, Lock.RETRAIN
+
+
+async def hold(connection: AsyncConnection, lock: Lock) -> None:
+    """Waits for the lock and keeps it until the transaction ends."""
+    await connection.execute(text("SELECT pg_advisory_xact_lock(:namespace, :lock)"), {"namespace": NAMESPACE, "lock": int(lock)})
+
+
+async def try_hold(connection: AsyncConnection, lock: Lock) -> bool:
+    """Takes the lock until the transaction ends, unless somebody else has it."""
+    query = text("SELECT pg_try_advisory_xact_lock(:namespace, :lock)")
+    return bool(await connection.scalar(query, {"namespace": NAMESPACE, "lock": int(lock)}))
+
+
+async def try_hold_session(connection: AsyncConnection, lock: Lock) -> bool:
+    """Takes the lock until `release_session` or the end of the connection, across transactions."""
+    query = text("SELECT pg_try_advisory_lock(:namespace, :lock)")
+    return bool(await connection.scalar(query, {"namespace": NAMESPACE, "lock": int(lock)}))
+
+
+async def release_session(connection: AsyncConnection, lock: Lock) -> None:
+    await connection.execute(text("SELECT pg_advisory_unlock(:namespace, :lock)"), {"namespace": NAMESPACE, "lock": int(lock)})
