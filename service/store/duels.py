@@ -1,0 +1,99 @@
+"""Duels and what each impression said in them."""
+
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Row, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from drn.types import DuelState, Verdict
+from drn.versions import Version
+from service.store.tables import duel_outcomes, duels
+
+if TYPE_CHECKING:  # drn.updates imports torch, which no API process loads
+    from drn.updates import MinorUpdate
+
+SCORE = ("impressions", "wins", "losses", "total", "squares")
+
+
+@dataclass(frozen=True, slots=True)
+class DuelRow:
+    state: DuelState
+    opened_at: datetime
+    closed_at: datetime | None
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one impression said; above 0 speaks for explore."""
+
+    request_id: str
+    at: datetime
+    duel_id: int
+    version_id: int
+    user_id: str | None
+    clicks: int
+    outcome: float
+
+
+async def follow(connection: AsyncConnection, version: Version) -> None:
+    """Writes the duel of a version that was just appended: a new one, or the score of the one that goes on."""
+    await connection.execute(
+        update(duels)
+        .where(duels.c.closed_at.is_(None), duels.c.id != version.duel.id)
+        .values(closed_at=version.created_at, verdict=str(Verdict.ABANDONED))
+    )
+    score = {name: value for name, value in asdict(version.duel).items() if name in SCORE}
+    opened = insert(duels).values(id=version.duel.id, opened_at=version.created_at, **score)
+    await connection.execute(opened.on_conflict_do_update(index_elements=[duels.c.id], set_=score))
+
+
+async def settle(connection: AsyncConnection, minor: "MinorUpdate") -> None:
+    """Writes what a minor update has judged, after its version was appended.
+
+    Raises:
+        sqlalchemy.exc.IntegrityError: an impression was settled before.
+    """
+    if minor.verdict is not Verdict.UNDECIDED:
+        await close(connection, minor.judged_duel, minor.verdict, minor.version.created_at)
+    rows = [
+        {
+            "request_id": settled.request_id,
+            "at": settled.at,
+            "duel_id": minor.judged_duel.id,
+            "version_id": minor.version.id,
+            "user_id": settled.user_id,
+            "clicks": settled.clicks,
+            "outcome": settled.outcome,
+        }
+        for settled in minor.settled
+    ]
+    if rows:
+        await connection.execute(insert(duel_outcomes), rows)
+
+
+async def close(connection: AsyncConnection, duel: DuelState, verdict: Verdict, at: datetime) -> None:
+    """The duel's final score and verdict."""
+    score = {name: value for name, value in asdict(duel).items() if name in SCORE}
+    await connection.execute(update(duels).where(duels.c.id == duel.id).values(closed_at=at, verdict=str(verdict), **score))
+
+
+async def listing(connection: AsyncConnection, limit: int = 100) -> list[DuelRow]:
+    """The newest duels, newest first."""
+    query = select(duels).order_by(duels.c.id.desc()).limit(limit)
+    return [duel_row(row) for row in await connection.execute(query)]
+
+
+async def outcomes(connection: AsyncConnection, duel_id: int) -> list[Outcome]:
+    """What the impressions of one duel said, in time order."""
+    columns = [duel_outcomes.c[name] for name in Outcome.__slots__]
+    query = select(*columns).where(duel_outcomes.c.duel_id == duel_id).order_by(duel_outcomes.c.at, duel_outcomes.c.request_id)
+    return [Outcome(**row._mapping) for row in await connection.execute(query)]
+
+
+def duel_row(row: Row[tuple[object, ...]]) -> DuelRow:
+    state = DuelState(row.id, *(getattr(row, name) for name in SCORE))
+    return DuelRow(state, row.opened_at, row.closed_at, Verdict(row.verdict))

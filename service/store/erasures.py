@@ -1,0 +1,64 @@
+"""Erasing one reader everywhere, with a receipt that names nobody."""
+
+import hashlib
+import secrets
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import ARRAY, Text, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from service.store.tables import duel_outcomes, erasures, feedback, impressions, requests
+
+CHANNEL = "drn_erasures"
+SALT_BYTES = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What was erased. Whoever has the receipt and a user id can tell whether they belong together."""
+
+    id: int
+    at: datetime
+    salt: bytes
+    reader: bytes
+    impressions: int
+    feedback: int
+    outcomes: int
+
+    def concerns(self, user_id: str) -> bool:
+        return secrets.compare_digest(self.reader, fingerprint(self.salt, user_id))
+
+
+def fingerprint(salt: bytes, user_id: str) -> bytes:
+    return hashlib.sha256(salt + user_id.encode()).digest()
+
+
+async def erase_user(connection: AsyncConnection, user_id: str, now: datetime) -> Receipt:
+    """Deletes the reader's impressions, request ids and feedback, and unlinks what they said in duels.
+
+    Outcomes stay as anonymous numbers: what was learned from them is not unlearned, and the log of duels must add up.
+    """
+    gone = await connection.execute(
+        delete(impressions).where(impressions.c.user_id == user_id).returning(impressions.c.request_id)
+    )
+    ids = [row.request_id for row in gone]
+    served = bindparam("ids", ids, type_=ARRAY(Text)).any_()
+    events = await connection.execute(delete(feedback).where(or_(feedback.c.user_id == user_id, feedback.c.request_id == served)))
+    await connection.execute(delete(requests).where(requests.c.request_id == served))
+    # The reading app may still know whose request it was, so an outcome loses that name, too.
+    nameless = {"user_id": None, "request_id": func.concat("erased-", func.gen_random_uuid())}
+    outcomes = await connection.execute(update(duel_outcomes).where(duel_outcomes.c.user_id == user_id).values(nameless))
+    salt = secrets.token_bytes(SALT_BYTES)
+    reader = fingerprint(salt, user_id)
+    counts = {"impressions": len(ids), "feedback": events.rowcount, "outcomes": outcomes.rowcount}
+    receipt = insert(erasures).values(at=now, salt=salt, reader=reader, **counts).returning(erasures.c.id)
+    receipt_id = (await connection.execute(receipt)).scalar_one()
+    await connection.execute(select(func.pg_notify(CHANNEL, str(receipt_id))))
+    return Receipt(receipt_id, now, salt, reader, **counts)
+
+
+async def since(connection: AsyncConnection, receipt_id: int) -> list[Receipt]:
+    """The receipts after this one, so that every process can drop the reader from its memory."""
+    query = select(erasures).where(erasures.c.id > receipt_id).order_by(erasures.c.id)
+    return [Receipt(**row._mapping) for row in await connection.execute(query)]

@@ -1,0 +1,107 @@
+"""The feedback log: what readers did, each event once."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from sqlalchemy import DateTime, Double, Row, Text, bindparam, select, text
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from drn.types import Event
+from service.store.tables import feedback
+
+COLUMNS = [feedback.c[name] for name in ("event_id", "article_id", "type", "at", "value", "request_id", "user_id")]
+
+# The order of the request is the order of the log: numbers are drawn behind the sort.
+INSERT = text("""
+INSERT INTO feedback (event_id, request_id, article_id, user_id, type, at, value, received_at, writer)
+SELECT event_id, request_id, article_id, user_id, type, at, value, :received_at, :writer
+FROM unnest(:event_ids, :request_ids, :article_ids, :user_ids, :types, :ats, :values)
+    WITH ORDINALITY AS e(event_id, request_id, article_id, user_id, type, at, value, place)
+ORDER BY place
+ON CONFLICT (event_id) DO NOTHING
+RETURNING event_id, seq
+""").bindparams(
+    *(bindparam(name, type_=ARRAY(Text)) for name in ("event_ids", "request_ids", "article_ids", "user_ids", "types")),
+    bindparam("ats", type_=ARRAY(DateTime(timezone=True))),
+    bindparam("values", type_=ARRAY(Double)),
+    bindparam("received_at", type_=DateTime(timezone=True)),
+    bindparam("writer", type_=Text),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEvent:
+    seq: int
+    event: Event
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What became of a batch of events."""
+
+    stored: tuple[StoredEvent, ...]
+    duplicates: int
+
+    @property
+    def accepted(self) -> int:
+        return len(self.stored)
+
+
+async def record(connection: AsyncConnection, events: Sequence[Event], writer_id: str, now: datetime) -> Recorded:
+    """Adds the events that are not in the log yet; an event id is a duplicate within one batch, too.
+
+    A credited event (one with a request id) must carry the reader of its impression: histories are read by reader.
+    A time in the future is stored as `now`.
+
+    Raises:
+        sqlalchemy.exc.IntegrityError: a request id is not in the log.
+    """
+    distinct = {event.event_id: event for event in reversed(events)}
+    ordered = [replace(event, at=min(event.at, now)) for event in reversed(distinct.values())]
+    if not ordered:
+        return Recorded((), len(events))
+    values = {
+        "event_ids": [event.event_id for event in ordered],
+        "request_ids": [event.request_id for event in ordered],
+        "article_ids": [event.article_id for event in ordered],
+        "user_ids": [event.user_id for event in ordered],
+        "types": [event.type for event in ordered],
+        "ats": [event.at for event in ordered],
+        "values": [event.value for event in ordered],
+        "received_at": now,
+        "writer": writer_id,
+    }
+    seqs = {row.event_id: row.seq for row in await connection.execute(INSERT, values)}
+    stored = tuple(StoredEvent(seqs[event.event_id], event) for event in ordered if event.event_id in seqs)
+    return Recorded(stored, len(events) - len(stored))
+
+
+async def events_since(
+    connection: AsyncConnection, seq: int, exclude_writer: str | None = None, limit: int = 10_000
+) -> list[StoredEvent]:
+    """What was recorded after `seq`, in the order of the log."""
+    query = select(feedback.c.seq, *COLUMNS).where(feedback.c.seq > seq).order_by(feedback.c.seq).limit(limit)
+    if exclude_writer is not None:
+        query = query.where(feedback.c.writer != exclude_writer)
+    return [StoredEvent(row.seq, event(row)) for row in await connection.execute(query)]
+
+
+async def events_of(connection: AsyncConnection, request_ids: Collection[str]) -> list[Event]:
+    """All feedback on these requests, in the order of the log."""
+    wanted = bindparam("ids", list(request_ids), type_=ARRAY(Text))
+    query = select(*COLUMNS).where(feedback.c.request_id == wanted.any_()).order_by(feedback.c.seq)
+    return [event(row) for row in await connection.execute(query)]
+
+
+def event(row: Row[tuple[object, ...]]) -> Event:
+    return Event(
+        event_id=row.event_id,
+        article_id=row.article_id,
+        type=row.type,
+        at=row.at,
+        value=row.value,
+        request_id=row.request_id,
+        user_id=row.user_id,
+    )

@@ -1,0 +1,118 @@
+"""An impression as a row and back, without loss: what was served can be derived again from what is stored."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import RowMapping
+
+from drn.errors import CorruptCheckpoint
+from drn.features import pack, unpack
+from drn.types import Context, Floats, Impression, Interleaving, Pin
+
+COLUMNS = (
+    "at",
+    "request_id",
+    "user_id",
+    "version_id",
+    "seed",
+    "k",
+    "explore",
+    "device",
+    "surface",
+    "pin_ids",
+    "pin_positions",
+    "candidates",
+    "observation",
+    "current_scores",
+    "explore_scores",
+    "shown",
+    "credit",
+    "propensity",
+    "pinned",
+    "unknown",
+    "fallback",
+)
+
+
+def encode(impression: Impression) -> tuple[Any, ...]:
+    """The values of `COLUMNS`."""
+    slots = impression.interleaving
+    return (
+        impression.at,
+        impression.request_id,
+        impression.user_id,
+        impression.version_id,
+        impression.seed,
+        impression.k,
+        impression.explore,
+        impression.context.device,
+        impression.context.surface,
+        [pin.article_id for pin in impression.pins],
+        [pin.position for pin in impression.pins],
+        list(impression.candidates),
+        pack(impression.observation),
+        impression.current_scores.astype("<f4").tobytes(),
+        impression.explore_scores.astype("<f4").tobytes(),
+        list(impression.article_ids),
+        slots.credit.tolist(),
+        slots.propensity.tolist(),
+        slots.pinned.tolist(),
+        list(impression.unknown),
+        impression.fallback,
+    )
+
+
+def decode(row: RowMapping) -> Impression:
+    """Reads what `encode` wrote; arrays are read-only.
+
+    Raises:
+        CorruptCheckpoint: the stored bytes do not fit the stored candidates.
+        SchemaMismatch: the features were logged under another feature schema.
+    """
+    candidates = tuple(row["candidates"])
+    observation = unpack(row["observation"])
+    if len(observation.age) != len(candidates):
+        raise CorruptCheckpoint(
+            f"impression {row['request_id']} has {len(candidates)} candidates, features of {len(observation.age)}"
+        )
+    return Impression(
+        request_id=row["request_id"],
+        at=row["at"],
+        user_id=row["user_id"],
+        context=Context(row["device"], row["surface"]),
+        version_id=row["version_id"],
+        seed=int(row["seed"]),
+        k=row["k"],
+        explore=row["explore"],
+        pins=tuple(Pin(article_id, position) for article_id, position in zip(row["pin_ids"], row["pin_positions"], strict=True)),
+        candidates=candidates,
+        observation=observation,
+        current_scores=floats(row["current_scores"]),
+        explore_scores=floats(row["explore_scores"]),
+        interleaving=Interleaving(
+            shown=frozen(places(candidates, row["shown"]), np.int32),
+            credit=frozen(row["credit"], np.float32),
+            propensity=frozen(row["propensity"], np.float32),
+            pinned=frozen(row["pinned"], np.bool_),
+        ),
+        unknown=tuple(row["unknown"]),
+        fallback=row["fallback"],
+    )
+
+
+def places(candidates: Sequence[str], shown: Sequence[str]) -> list[int]:
+    """Index of each shown article among the candidates, which are distinct."""
+    index = {article_id: place for place, article_id in enumerate(candidates)}
+    return [index[article_id] for article_id in shown]
+
+
+def floats(data: bytes) -> Floats:
+    return np.frombuffer(data, "<f4").astype(np.float32, copy=False)
+
+
+def frozen(values: Sequence[Any], dtype: type[Any]) -> NDArray[Any]:
+    array = np.array(values, dtype)
+    array.flags.writeable = False
+    return array

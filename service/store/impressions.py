@@ -1,0 +1,180 @@
+"""Reading the impression log."""
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Row, Select, and_, func, select, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from drn.types import ClosedImpression, Event, Impression
+from service.store.feedback import events_of
+from service.store.impression_rows import COLUMNS, decode
+from service.store.impression_writer import ImpressionWriter
+from service.store.locks import Lock, hold
+from service.store.tables import feedback, impressions, requests
+
+__all__ = [
+    "History",
+    "Horizon",
+    "ImpressionWriter",
+    "ShownList",
+    "StoredImpression",
+    "by_request_id",
+    "closed_after",
+    "exposures_since",
+    "horizon",
+    "newest_closed",
+    "reader_history",
+    "shown_lists",
+]
+
+WHOLE = [impressions.c.seq, *(impressions.c[name] for name in COLUMNS)]
+HORIZON_LOCK_TIMEOUT = "1s"  # writers queue behind the wait for the horizon, so it gives up before they do
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StoredImpression:
+    seq: int
+    impression: Impression
+
+
+@dataclass(frozen=True, slots=True)
+class ShownList:
+    """What feedback needs to know of a served list."""
+
+    request_id: str
+    seq: int
+    at: datetime
+    user_id: str | None
+    article_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Horizon:
+    """The highest number of each log below which nothing new can appear any more."""
+
+    impressions: int
+    feedback: int
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """One reader's past: newest clicks, oldest first, and how often each article was shown."""
+
+    clicks: tuple[tuple[str, datetime], ...]
+    shown: Mapping[str, int]
+
+
+async def by_request_id(connection: AsyncConnection, request_id: str) -> StoredImpression | None:
+    """What was served under this request id."""
+    row = (await connection.execute(located(select(*WHOLE)).where(requests.c.request_id == request_id))).one_or_none()
+    return StoredImpression(row.seq, decode(row._mapping)) if row else None
+
+
+async def shown_lists(connection: AsyncConnection, request_ids: Collection[str]) -> dict[str, ShownList]:
+    """The lists served under these request ids; unknown ids are absent."""
+    ids = select(func.unnest(list(request_ids)).label("request_id")).subquery()
+    query = located(select(*SHOWN)).join(ids, ids.c.request_id == requests.c.request_id)
+    return {row.request_id: shown_list(row) for row in await connection.execute(query)}
+
+
+SHOWN = [impressions.c[name] for name in ("seq", "request_id", "at", "user_id", "shown")]
+
+
+def shown_list(row: Row[tuple[object, ...]]) -> ShownList:
+    return ShownList(row.request_id, row.seq, row.at, row.user_id, tuple(row.shown))
+
+
+def located(query: Select[tuple[object, ...]]) -> Select[tuple[object, ...]]:
+    """Joined with the registry: its (seq, at) lead to one partition and one entry of its primary key."""
+    return query.join_from(requests, impressions, and_(impressions.c.seq == requests.c.seq, impressions.c.at == requests.c.at))
+
+
+async def exposures_since(
+    connection: AsyncConnection, seq: int, exclude_writer: str | None = None, limit: int = 10_000
+) -> list[ShownList]:
+    """What was served after `seq`, in the order of the log."""
+    query = select(*SHOWN).where(impressions.c.seq > seq).order_by(impressions.c.seq).limit(limit)
+    if exclude_writer is not None:
+        query = query.where(impressions.c.writer != exclude_writer)
+    return [shown_list(row) for row in await connection.execute(query)]
+
+
+async def horizon(connection: AsyncConnection) -> Horizon:
+    """Waits until nobody is writing to the log and reads how far it goes.
+
+    Numbers are handed out before their transactions commit, so a smaller one may become visible after a larger one; at
+    this moment none can. Writers wait only for the two look-ups: the lock goes with the savepoint.
+
+    Raises:
+        StoreUnavailable: a writer did not finish within a second (through `service.store.engine`'s contexts).
+    """
+    savepoint = await connection.begin_nested()
+    try:
+        await connection.execute(text(f"SET LOCAL lock_timeout = '{HORIZON_LOCK_TIMEOUT}'"))
+        await hold(connection, Lock.LOG)
+        highest = (await connection.execute(HIGHEST)).one()
+    finally:
+        await savepoint.rollback()
+    return Horizon(highest.impressions, highest.feedback)
+
+
+HIGHEST = select(
+    select(func.coalesce(func.max(impressions.c.seq), 0)).scalar_subquery().label("impressions"),
+    select(func.coalesce(func.max(feedback.c.seq), 0)).scalar_subquery().label("feedback"),
+)
+
+
+async def closed_after(
+    connection: AsyncConnection, watermark: int, horizon: int, closed_before: datetime, limit: int
+) -> list[ClosedImpression]:
+    """The impressions that follow the watermark, up to the first that is still open, with all their feedback so far.
+
+    Args:
+        horizon: nothing above this seq is read.
+        closed_before: an impression is closed if it was served at this time or earlier.
+    """
+    ahead = and_(impressions.c.seq > watermark, impressions.c.seq <= horizon)
+    first_open = select(func.min(impressions.c.seq)).where(ahead, impressions.c.at > closed_before)
+    end = await connection.scalar(first_open)
+    query = select(*WHOLE).where(ahead).order_by(impressions.c.seq).limit(limit)
+    if end is not None:
+        query = query.where(impressions.c.seq < end)
+    return await with_events(connection, (await connection.execute(query)).all())
+
+
+async def newest_closed(connection: AsyncConnection, horizon: int, closed_before: datetime, limit: int) -> list[ClosedImpression]:
+    """The newest closed impressions in the order of the log, with all their feedback so far."""
+    query = (
+        select(*WHOLE)
+        .where(impressions.c.seq <= horizon, impressions.c.at <= closed_before)
+        .order_by(impressions.c.seq.desc())
+        .limit(limit)
+    )
+    return await with_events(connection, (await connection.execute(query)).all()[::-1])
+
+
+async def with_events(connection: AsyncConnection, rows: Sequence[Row[tuple[object, ...]]]) -> list[ClosedImpression]:
+    events: dict[str, list[Event]] = defaultdict(list)
+    for stored in await events_of(connection, [row.request_id for row in rows]):
+        events[str(stored.request_id)].append(stored)
+    return [ClosedImpression(decode(row._mapping), tuple(events[row.request_id]), row.seq) for row in rows]
+
+
+async def reader_history(connection: AsyncConnection, user_id: str, clicks_limit: int) -> History:
+    """What features know of a reader, as far as the log goes back."""
+    clicks = (
+        select(feedback.c.article_id, feedback.c.at)
+        .where(feedback.c.user_id == user_id, feedback.c.type == "click")
+        .order_by(feedback.c.at.desc(), feedback.c.seq.desc())
+        .limit(clicks_limit)
+    )
+    newest = (await connection.execute(clicks)).all()
+    article = func.unnest(impressions.c.shown).label("article_id")
+    shown = select(article, func.count().label("times")).where(impressions.c.user_id == user_id).group_by(article)
+    return History(
+        tuple((row.article_id, row.at) for row in reversed(newest)),
+        {row.article_id: row.times for row in await connection.execute(shown)},
+    )

@@ -1,0 +1,66 @@
+"""The ledger of jobs: one row per run, whatever became of it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from service.store.tables import job_runs
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    id: int
+    job: str
+    started_at: datetime
+    ended_at: datetime | None
+    outcome: str  # running, published, done, skipped, failed
+    version_id: int | None
+    detail: Mapping[str, Any]
+
+
+async def open(connection: AsyncConnection, job: str, now: datetime) -> int:  # noqa: A001  # runs.open … runs.close
+    """Begins a row and returns its id."""
+    run_id: int = (
+        await connection.execute(insert(job_runs).values(job=job, started_at=now).returning(job_runs.c.id))
+    ).scalar_one()
+    return run_id
+
+
+async def close(
+    connection: AsyncConnection,
+    run_id: int,
+    outcome: str,
+    now: datetime,
+    *,
+    version_id: int | None = None,
+    detail: Mapping[str, Any] | None = None,
+) -> bool:
+    """Says what became of a run; False if that was said before."""
+    ended = await connection.execute(
+        update(job_runs)
+        .where(job_runs.c.id == run_id, job_runs.c.ended_at.is_(None))
+        .values(outcome=outcome, ended_at=now, version_id=version_id, detail=dict(detail or {}))
+    )
+    return ended.rowcount == 1
+
+
+async def close_lost(connection: AsyncConnection, started_before: datetime, now: datetime) -> int:
+    """Marks runs as failed whose process died before it could; returns how many."""
+    lost = await connection.execute(
+        update(job_runs)
+        .where(job_runs.c.ended_at.is_(None), job_runs.c.started_at < started_before)
+        .values(outcome="failed", ended_at=now, detail={"reason": "its process ended without a word"})
+    )
+    return lost.rowcount
+
+
+async def listing(connection: AsyncConnection, limit: int = 100, job: str | None = None) -> list[Run]:
+    """The newest runs, newest first."""
+    query = select(job_runs).order_by(job_runs.c.started_at.desc(), job_runs.c.id.desc()).limit(limit)
+    if job is not None:
+        query = query.where(job_runs.c.job == job)
+    return [Run(**row._mapping) for row in await connection.execute(query)]

@@ -1,0 +1,197 @@
+"""The version line: append-only, one child per version, the newest is served. Weights are stored once per digest."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+
+from sqlalchemy import Row, func, or_, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from drn.checkpoint import digest, dump
+from drn.checkpoint import load as parse
+from drn.config import Config
+from drn.errors import CorruptCheckpoint
+from drn.types import DuelState, Model, VersionKind, Weights
+from drn.versions import Version
+from service.store import duels
+from service.store.errors import NoSuchVersion, VersionConflict, WeightsPruned
+from service.store.tables import model_versions, weights
+
+CHANNEL = "drn_versions"
+LANDMARKS = 20  # newest versions that are not minor updates and keep their weights, so that one can go back to them
+
+
+@dataclass(frozen=True, slots=True)
+class VersionRow:
+    """A version without its weights."""
+
+    id: int
+    parent_id: int | None
+    kind: VersionKind
+    created_at: datetime
+    duel: DuelState
+    watermark: int
+    config_digest: str
+    schema: str
+    metrics: Mapping[str, float]
+    digest: str
+    pruned: bool
+
+
+async def head_id(connection: AsyncConnection) -> int | None:
+    """The newest version's id; None before the first."""
+    found: int | None = await connection.scalar(select(func.max(model_versions.c.id)))
+    return found
+
+
+async def head(connection: AsyncConnection, *, memory: bool = True) -> Version | None:
+    """The newest version; None before the first. See `load`."""
+    newest = await head_id(connection)
+    return None if newest is None else await load(connection, newest, memory=memory)
+
+
+async def load(connection: AsyncConnection, version_id: int, *, memory: bool = True) -> Version:
+    """A version with its weights, which are checked against their digests.
+
+    Args:
+        memory: whether the learner's memory is wanted; serving does not need it (and the version's digest then differs).
+
+    Raises:
+        NoSuchVersion: the line holds no such version.
+        WeightsPruned: its weights were dropped to save space.
+        CorruptCheckpoint: the stored bytes are not the weights that were stored.
+    """
+    row = (await connection.execute(select(model_versions).where(model_versions.c.id == version_id))).one_or_none()
+    if row is None:
+        raise NoSuchVersion(f"there is no version {version_id}")
+    wanted = {row.current_digest, row.explore_digest} | ({row.memory_digest} if memory else set())
+    found = await networks(connection, version_id, wanted)
+    model = Model(found[row.current_digest], found[row.explore_digest], found[row.memory_digest] if memory else {})
+    return Version(
+        id=row.id,
+        parent_id=row.parent_id,
+        kind=VersionKind(row.kind),
+        created_at=row.created_at,
+        model=model,
+        duel=DuelState(**row.duel),
+        watermark=row.watermark,
+        config=Config.from_json(row.config),
+        schema=row.schema,
+        metrics=row.metrics,
+    )
+
+
+async def networks(connection: AsyncConnection, version_id: int, digests: set[str]) -> dict[str, Weights]:
+    """The weights behind these digests."""
+    found = {}
+    for row in await connection.execute(select(weights.c.digest, weights.c.data).where(weights.c.digest.in_(digests))):
+        if row.data is None:
+            raise WeightsPruned(f"the weights of version {version_id} were dropped to save space")
+        found[row.digest] = parse(row.data)
+        if digest(found[row.digest]) != row.digest:
+            raise CorruptCheckpoint(f"stored weights of version {version_id} do not have the digest {row.digest}")
+    return found
+
+
+async def append(connection: AsyncConnection, version: Version) -> None:
+    """Adds the newest version and its duel's score, and tells every API process. A duel that it replaces is abandoned.
+
+    Raises:
+        VersionConflict: its parent has a child already, or is not there.
+    """
+    digests = [
+        await keep(connection, network) for network in (version.model.current, version.model.explore, version.model.memory)
+    ]
+    row = {
+        "id": version.id,
+        "parent_id": version.parent_id,
+        "kind": str(version.kind),
+        "created_at": version.created_at,
+        "current_digest": digests[0],
+        "explore_digest": digests[1],
+        "memory_digest": digests[2],
+        "duel": asdict(version.duel),
+        "watermark": version.watermark,
+        "config": version.config.to_json(),
+        "schema": version.schema,
+        "metrics": dict(version.metrics),
+        "digest": version.digest,
+    }
+    try:
+        await connection.execute(insert(model_versions), row)
+    except IntegrityError as error:
+        raise VersionConflict(f"version {version.id} cannot follow {version.parent_id}: {error.orig}") from error
+    await duels.follow(connection, version)
+    await connection.execute(select(func.pg_notify(CHANNEL, str(version.id))))
+
+
+async def keep(connection: AsyncConnection, network: Weights) -> str:
+    """Stores weights unless they are there, and returns their digest."""
+    name = digest(network)
+    present = await connection.scalar(select(weights.c.digest).where(weights.c.digest == name, weights.c.data.is_not(None)))
+    if present is None:
+        new = insert(weights).values(digest=name, data=dump(network))
+        again = {"data": new.excluded.data, "pruned_at": None}
+        await connection.execute(new.on_conflict_do_update(index_elements=[weights.c.digest], set_=again))
+    return name
+
+
+async def listing(connection: AsyncConnection, limit: int = 100, before: int | None = None) -> list[VersionRow]:
+    """The newest versions, newest first; `before` a version id for the next page."""
+    pruned = (
+        select(func.bool_or(weights.c.data.is_(None)))
+        .where(weights.c.digest.in_([model_versions.c.current_digest, model_versions.c.explore_digest]))
+        .scalar_subquery()
+        .label("pruned")
+    )
+    query = select(model_versions, pruned).order_by(model_versions.c.id.desc()).limit(limit)
+    if before is not None:
+        query = query.where(model_versions.c.id < before)
+    return [version_row(row) for row in await connection.execute(query)]
+
+
+def version_row(row: Row[tuple[object, ...]]) -> VersionRow:
+    return VersionRow(
+        id=row.id,
+        parent_id=row.parent_id,
+        kind=VersionKind(row.kind),
+        created_at=row.created_at,
+        duel=DuelState(**row.duel),
+        watermark=row.watermark,
+        config_digest=Config.from_json(row.config).digest,
+        schema=row.schema,
+        metrics=row.metrics,
+        digest=row.digest,
+        pruned=row.pruned,
+    )
+
+
+async def prune(connection: AsyncConnection, keep_versions: int, now: datetime) -> int:
+    """Drops weights that only old versions use; returns how many networks went.
+
+    Whole stay the newest `keep_versions` versions and the newest `LANDMARKS` that are no minor updates.
+    """
+    newest = select(model_versions.c.id).order_by(model_versions.c.id.desc()).limit(keep_versions)
+    landmarks = (
+        select(model_versions.c.id)
+        .where(model_versions.c.kind != str(VersionKind.MINOR))
+        .order_by(model_versions.c.id.desc())
+        .limit(LANDMARKS)
+    )
+    kept = (
+        select(1)
+        .where(
+            or_(model_versions.c.id.in_(newest), model_versions.c.id.in_(landmarks)),
+            or_(
+                *(
+                    model_versions.c[column] == weights.c.digest
+                    for column in ("current_digest", "explore_digest", "memory_digest")
+                )
+            ),
+        )
+        .exists()
+    )
+    pruned = await connection.execute(update(weights).where(weights.c.data.is_not(None), ~kept).values(data=None, pruned_at=now))
+    return pruned.rowcount

@@ -1,0 +1,80 @@
+"""Values for the log: small, but shaped as the core makes them."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import pytest
+
+from drn.catalogue import WINDOWS
+from drn.types import Context, Event, Impression, Interleaving, Observation
+
+NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def noon() -> datetime:
+    return NOON
+
+
+def observation(n: int, rng: np.random.Generator) -> Observation:
+    def numbers(dtype: type[np.integer[Any]], *shape: int) -> Any:
+        return rng.integers(0, 200, shape).astype(dtype)
+
+    windows = len(WINDOWS)
+    return Observation(
+        reader=numbers(np.uint16, windows, 412),
+        reader_totals=numbers(np.uint16, windows),
+        context=numbers(np.uint8, 4),
+        content=numbers(np.uint16, n, 24),
+        counts=numbers(np.uint32, n, 2 * windows),
+        seen=numbers(np.uint16, n, 2),
+        age=numbers(np.int32, n),
+        embedding=numbers(np.int32, n, 16).astype(np.float16),
+        reader_embedding=numbers(np.int32, 16).astype(np.float16),
+    )
+
+
+@pytest.fixture
+def make_impression() -> Callable[..., Impression]:
+    """An impression of n candidates a0, a1, … of which the last k are shown, in reverse."""
+
+    def make(
+        request_id: str = "r1", at: datetime = NOON, user_id: str | None = "u1", *, n: int = 5, k: int = 3, **more: Any
+    ) -> Impression:
+        rng = np.random.default_rng(0)
+        return Impression(
+            **{
+                "request_id": request_id,
+                "at": at,
+                "user_id": user_id,
+                "context": Context("mobile", "home"),
+                "version_id": 1,
+                "seed": 2**64 - 1,
+                "k": k,
+                "explore": True,
+                "pins": (),
+                "candidates": tuple(f"a{i}" for i in range(n)),
+                "observation": observation(n, rng),
+                "current_scores": rng.normal(size=n).astype(np.float32),
+                "explore_scores": rng.normal(size=n).astype(np.float32),
+                "interleaving": Interleaving(
+                    shown=np.arange(n - 1, n - 1 - k, -1, dtype=np.int32),
+                    credit=rng.random(k).astype(np.float32),
+                    propensity=rng.random(k).astype(np.float32),
+                    pinned=np.arange(k) == 1,
+                ),
+            }
+            | more
+        )
+
+    return make
+
+
+@pytest.fixture
+def make_event() -> Callable[..., Event]:
+    def make(event_id: str = "e1", article_id: str = "a4", type: str = "click", at: datetime = NOON, **more: Any) -> Event:  # noqa: A002
+        return Event(event_id, article_id, type, at, **more)
+
+    return make
