@@ -1,0 +1,95 @@
+"""One version of the ranker: a duel of two networks, where it came from and what it has learned from."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+
+from drn.checkpoint import digest
+from drn.config import Config
+from drn.errors import SchemaMismatch
+from drn.exploration import open_explore, version_rng
+from drn.features import input_shape, schema_digest
+from drn.model import initial_weights
+from drn.types import DuelState, Model, VersionKind
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Version:
+    """A link of the append-only line. The newest is served; a rollback is a new link that holds old weights."""
+
+    id: int
+    parent_id: int | None
+    kind: VersionKind
+    created_at: datetime
+    model: Model
+    duel: DuelState
+    watermark: int  # seq of the last impression that the line has consumed, so that none is learned twice
+    config: Config
+    schema: str  # digest of the feature schema that the weights belong to
+    metrics: Mapping[str, float]
+
+    @property
+    def digest(self) -> str:
+        """sha256 of everything that decides what is served and learned next; equal digests mean equal behaviour."""
+        parts = {
+            "id": self.id,
+            "kind": str(self.kind),
+            "current": digest(self.model.current),
+            "explore": digest(self.model.explore),
+            "memory": digest(self.model.memory),
+            "config": self.config.digest,
+            "schema": self.schema,
+            "duel": asdict(self.duel),
+            "watermark": self.watermark,
+        }
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def initial_version(config: Config, at: datetime) -> Version:
+    """Version 1: an untrained network and its first explore network."""
+    rng = version_rng(config, 1)
+    current = initial_weights(input_shape(config), config, rng)
+    return Version(
+        id=1,
+        parent_id=None,
+        kind=VersionKind.INITIAL,
+        created_at=at,
+        model=Model(current, open_explore(current, config, rng)),
+        duel=DuelState(id=1),
+        watermark=0,
+        config=config,
+        schema=schema_digest(config),
+        metrics={},
+    )
+
+
+def rollback(head: Version, target: Version, at: datetime) -> Version:
+    """A child of `head` that serves `target`'s current network, with a fresh explore network and a new duel.
+
+    The watermark stays the head's: what the line has consumed is not learned again. The target's own explore network
+    had not won, so it does not come back.
+
+    Raises:
+        SchemaMismatch: `target` has other features or layers than those served now.
+    """
+    if target.schema != head.schema:
+        raise SchemaMismatch(f"version {target.id} was made for features {target.schema}, version {head.id} serves {head.schema}")
+    shapes = {name: tensor.shape for name, tensor in head.model.current.items()}
+    if shapes != {name: tensor.shape for name, tensor in target.model.current.items()}:
+        raise SchemaMismatch(f"version {target.id} has other layers than version {head.id}, which is served now")
+    version_id = head.id + 1
+    current = target.model.current
+    return Version(
+        id=version_id,
+        parent_id=head.id,
+        kind=VersionKind.ROLLBACK,
+        created_at=at,
+        model=Model(current, open_explore(current, head.config, version_rng(head.config, version_id))),
+        duel=DuelState(id=version_id),
+        watermark=head.watermark,
+        config=head.config,
+        schema=head.schema,
+        metrics={"target": float(target.id)},
+    )
