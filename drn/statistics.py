@@ -43,7 +43,19 @@ def sessions(
     gap: float,
     now: float,
 ) -> Doubles:
-    """One value per closed session that clicked: Σ outcomes / Σ clicks, in the order in which the sessions closed.
+    """The values alone of `closed_sessions`."""
+    return closed_sessions(users, seconds, clicks, outcomes, gap, now)[1]
+
+
+def closed_sessions(
+    users: Sequence[str | None],
+    seconds: ArrayLike,
+    clicks: ArrayLike,
+    outcomes: ArrayLike,
+    gap: float,
+    now: float,
+) -> tuple[Doubles, Doubles]:
+    """When each session that clicked closed, and its value Σ outcomes / Σ clicks; in the order in which they closed.
 
     A session is a reader's impressions with pauses of at most `gap`; it is closed when `gap` has passed by `now`. A
     closed one never changes, so a later call only appends: that is what lets a test be watched. An outcome is at
@@ -55,6 +67,9 @@ def sessions(
         clicks: (m,)
         outcomes: (m,), as `interleaving.outcome`
         gap, now: seconds
+
+    Returns:
+        (t,) seconds, ascending; (t,) values
 
     Raises:
         InvalidInput: different lengths, times that do not ascend, or an outcome larger than its clicks.
@@ -78,9 +93,10 @@ def sessions(
             open_until[user] = (known[0], time)
     total = np.bincount(session, outcome, minlength=len(last))
     count = np.bincount(session, clicked, minlength=len(last))
-    closing = np.argsort(last, kind="stable")
-    spoke = closing[(np.asarray(last)[closing] + gap < now) & (count[closing] > 0)]
-    return np.clip(total[spoke] / count[spoke], -1.0, 1.0)
+    closed_at = np.asarray(last, np.float64) + gap
+    closing = np.argsort(closed_at, kind="stable")
+    spoke = closing[(closed_at[closing] < now) & (count[closing] > 0)]
+    return closed_at[spoke], np.clip(total[spoke] / count[spoke], -1.0, 1.0)
 
 
 def e_process(
