@@ -1,0 +1,129 @@
+"""From the log to what learning needs: lists with clicks and rewards, and who is whose next state. [DRN §4.2-4.3]"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from math import exp
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drn.config import Config
+from drn.errors import InvalidInput
+from drn.features import encode
+from drn.interleaving import ranks, swap_ratios
+from drn.rewards import active_reward, clicked, examined, slot_rewards
+from drn.types import Bools, ClosedImpression, Floats, Inputs, Ints, Observation
+
+TERMINAL = -1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Experience:
+    """One list and what its reader did with it. n candidates, k shown slots.
+
+    `features` is the logged observation, encoded when a batch needs it, or network inputs given directly.
+    """
+
+    features: Observation | Inputs
+    at: float  # seconds since the epoch
+    shown: Ints  # (k,): indices into the candidates
+    clicked: Bools  # (k,)
+    examined: Bools  # (k,)
+    pinned: Bools  # (k,)
+    reward: Floats  # (k,): r = r_click + β·r_active
+    current_scores: Floats  # (n,): as logged
+    explore_scores: Floats  # (n,): as logged
+    drawn: bool = True  # False where the list was not drawn from the interleaving mixture: no swap ratios exist
+
+    def __post_init__(self) -> None:
+        k = len(self.shown)
+        if any(len(column) != k for column in (self.clicked, self.examined, self.pinned, self.reward)):
+            raise InvalidInput(f"an experience of {k} shown slots needs one click, one reward … per slot")
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """What the rest of the log says about one impression's reader."""
+
+    successor: int = TERMINAL  # index of the next state s'
+    returned_at: datetime | None = None  # the reader's next request, however late
+    level: float | None = None  # S, the reader's activeness right after this request
+
+
+def experience(closed: ClosedImpression, config: Config, now: datetime, link: Link = Link()) -> Experience:
+    """One closed impression as training material. r = r_click + β·r_active in every slot. [DRN §4.2]"""
+    impression = closed.impression
+    reward = slot_rewards(closed, config)  # (k,)
+    if impression.user_id is not None:  # nobody can tell whether an anonymous reader came back
+        active = active_reward(impression.at, link.returned_at, now, config, level=link.level)
+        reward = reward + np.float32(config.beta * active)
+    return Experience(
+        features=impression.observation,
+        at=impression.at.timestamp(),
+        shown=impression.interleaving.shown,
+        clicked=clicked(closed),
+        examined=examined(closed),
+        pinned=impression.interleaving.pinned,
+        reward=reward,
+        current_scores=impression.current_scores,
+        explore_scores=impression.explore_scores,
+        drawn=impression.explore and impression.fallback is None,
+    )
+
+
+def inputs_of(experience: Experience, config: Config) -> Inputs:
+    """What the networks see of all n candidates."""
+    features = experience.features
+    return features if isinstance(features, Inputs) else encode(features, config)
+
+
+def shown_inputs(experience: Experience, config: Config) -> Inputs:
+    """What the networks see of the k shown candidates, in the order shown."""
+    inputs = inputs_of(experience, config)
+    return Inputs(inputs.reader, inputs.content[experience.shown], inputs.dense[experience.shown])
+
+
+def preference_pairs(experience: Experience) -> NDArray[np.intp]:
+    """(P, 2) slots (i, j): i was clicked, j was examined and passed over. Pinned slots say nothing about the ranker."""
+    winners = np.flatnonzero(experience.clicked & ~experience.pinned)
+    losers = np.flatnonzero(experience.examined & ~experience.clicked & ~experience.pinned)
+    return np.stack([np.repeat(winners, len(losers)), np.tile(losers, len(winners))], axis=1)
+
+
+def pair_weights(experience: Experience, pairs: NDArray[np.intp], config: Config) -> Floats:
+    """ρ = P(R*) / (P(R) + P(R*)) of each pair under the mixture that drew the list, ½ where none did.  (P,) [PDGD Eq. 8]"""
+    if not experience.drawn:
+        return np.full(len(pairs), 0.5, np.float32)
+    current, explore = ranks(experience.current_scores), ranks(experience.explore_scores)
+    ratios = swap_ratios(current, explore, experience.shown, pairs, config.tau, experience.pinned)
+    return np.asarray(ratios, np.float32)
+
+
+def links(closed: Sequence[ClosedImpression], config: Config) -> list[Link]:
+    """For each impression its next state, its reader's return and activeness, as far as `closed` tells.
+
+    s' is the same reader's next request with *its* logged candidates. It is TERMINAL where the reader stayed away
+    longer than `session_gap`, was not seen again, or is anonymous.
+    """
+    found = [Link()] * len(closed)
+    last: dict[str, int] = {}
+    for i in in_time_order(closed):
+        impression = closed[i].impression
+        if impression.user_id is None:
+            continue
+        level = config.initial_activeness
+        before = last.get(impression.user_id)
+        if before is not None:
+            away = (impression.at - closed[before].impression.at).total_seconds()
+            earlier = found[before].level or 0.0
+            level = min(1.0, earlier * exp(-config.return_hazard * away) + config.activeness_per_return)  # [DRN §4.3]
+            goes_on = away <= config.session_gap
+            found[before] = Link(i if goes_on else TERMINAL, impression.at, earlier)
+        found[i] = Link(level=level)
+        last[impression.user_id] = i
+    return found
+
+
+def in_time_order(closed: Sequence[ClosedImpression]) -> Iterable[int]:
+    return sorted(range(len(closed)), key=lambda i: (closed[i].impression.at, closed[i].seq, i))
