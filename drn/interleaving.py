@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from drn.errors import InvalidInput
 from drn.types import Bools, Floats, Interleaving, Ints
 
+RANKERS = np.array([[0], [1]])  # the rows of everything that holds current and explore
 SORT_WHOLE = 1_000  # below it sorting all candidates is faster than selecting the few that were drawn
 
 
@@ -176,7 +177,7 @@ def _fit(scores: Floats, k: int, pinned: Mapping[int, int]) -> dict[int, int]:
     fixed, last = {}, min(k, n) - 1
     for position in sorted(pinned, reverse=True):
         fixed[min(position, last)] = pinned[position]
-        last = min(position, last) - 1
+        last -= 1
     return fixed
 
 
@@ -188,7 +189,7 @@ def _draw(scores: Floats, m: int, tau: float, rng: np.random.Generator) -> tuple
     coins: list[bool] = (rng.random(m) < 0.5).tolist()
     if n < SORT_WHOLE:
         order = np.argsort(-scores, axis=1, kind="stable")  # (2, n)
-        arrivals = np.take_along_axis(order, race.argsort(axis=1)[:, :m], axis=1)  # (2, m)
+        arrivals = order[RANKERS, race.argsort(axis=1)[:, :m]]  # (2, m)
         chosen = _merge(arrivals, coins)
         rank = np.empty((2, n), np.int64)
         rank[0, order[0]] = rank[1, order[1]] = np.arange(1, n + 1)

@@ -64,6 +64,27 @@ def test_naive_looks_would_have_raised_many(null_duels):
     assert naive > 200
 
 
+def test_the_band_is_theorem_2_of_waudby_smith_and_ramdas():
+    """Their recursion, one unit at a time."""
+    units, alpha = np.random.default_rng(4).beta(2, 3, 300), 0.1
+    band = confidence_sequence(units, alpha, low=0.0, high=1.0)
+    mean, variance, total, squares = 0.5, 0.25, 0.5, 0.25
+    weight = weighted = penalty = 0.0
+    for t, x in enumerate(units, start=1):
+        lam = min(0.5, np.sqrt(2 * np.log(2 / alpha) / (variance * t * np.log(1 + t))))
+        weight, weighted = weight + lam, weighted + lam * x
+        penalty += 4 * (x - mean) ** 2 * (-np.log(1 - lam) - lam) / 4
+        radius = (np.log(2 / alpha) + penalty) / weight
+        assert band.mean[t - 1] == pytest.approx(weighted / weight)
+        assert band.lower[t - 1] == pytest.approx(max(0.0, weighted / weight - radius))
+        assert band.upper[t - 1] == pytest.approx(min(1.0, weighted / weight + radius))
+        total += x
+        mean = total / (t + 1)
+        squares += (x - mean) ** 2
+        variance = squares / (t + 1)
+    assert band.upper[-1] - band.lower[-1] < 0.2
+
+
 TASTE = np.array([1.0, 0.8, 0.5, 0.2, 0.05])
 GOOD = np.array([5, 4, 3, 2, 1], np.float32)
 
