@@ -3,7 +3,7 @@ import pytest
 
 from drn.errors import InvalidInput
 from drn.interleaving import interleave
-from drn.statistics import chance, confidence_sequence, difference, e_process, first_alarm, sessions
+from drn.statistics import chance, closed_sessions, confidence_sequence, difference, e_process, first_alarm, sessions
 
 
 def test_a_session_is_worth_its_outcome_per_click():
@@ -17,6 +17,12 @@ def test_a_pause_longer_than_the_gap_begins_another_session():
 
 def test_sessions_come_in_the_order_in_which_they_closed():
     assert sessions(["u", "v", "u"], [0, 10, 90], [1, 1, 0], [0.1, 0.2, 0.0], gap=100, now=1_000) == pytest.approx([0.2, 0.1])
+
+
+def test_a_session_closes_a_gap_after_its_last_impression():
+    at, values = closed_sessions(["u", "v", "u"], [0, 10, 90], [1, 1, 0], [0.1, 0.2, 0.0], gap=100, now=1_000)
+    assert at.tolist() == [110.0, 190.0]
+    assert values == pytest.approx([0.2, 0.1])
 
 
 def test_open_and_silent_sessions_say_nothing_yet():
