@@ -1,0 +1,236 @@
+"""Minor and major updates: values in, a new version out. [DRN §4.1]
+
+A minor update settles the duel on what readers did and lets the explore network go on. A major update retrains over
+replay with double-Q targets; what minor updates learned meanwhile is applied again on top of it.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+
+from drn.config import Config
+from drn.errors import InvalidInput
+from drn.exploration import es_gradient, judge, mirror, open_explore, step_towards, version_rng
+from drn.guidance import guided_steps
+from drn.interleaving import outcome
+from drn.model import freeze
+from drn.network import to_tensors, to_weights
+from drn.optimiser import Adam
+from drn.replay import Replay
+from drn.retraining import Progress, retrain
+from drn.rewards import clicked
+from drn.transitions import Experience, experience
+from drn.types import ClosedImpression, DuelState, Model, Verdict, VersionKind, Weights
+from drn.versions import Version
+
+MAJOR_STREAM = 1  # keeps the draws of a major update apart from those of the version it starts from
+ES_FIRST = "es.first"  # memory: mean outcome of the first of two antithetic directions, while the second is served
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """One impression's say in the duel."""
+
+    request_id: str
+    at: datetime
+    user_id: str | None
+    clicks: int
+    outcome: float  # Σ over clicked slots of (2q − 1); above 0 speaks for explore
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Step:
+    """What one round of feedback leads to."""
+
+    model: Model
+    duel: DuelState
+    verdict: Verdict
+    judged: DuelState  # the score that the verdict was given on; equals `duel` while undecided
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MinorUpdate:
+    version: Version
+    settled: tuple[Settled, ...]
+    verdict: Verdict
+    judged_duel: DuelState
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Retrained:
+    """What a major update trained, before it is published."""
+
+    weights: Weights
+    metrics: Mapping[str, float]
+    accepted: bool  # whether it passed its gate
+    base_id: int
+
+
+def minor_update(head: Version, closed: Sequence[ClosedImpression], config: Config, now: datetime) -> MinorUpdate:
+    """Settles closed impressions in the head's duel and learns from them. The child of `head`, not yet published.
+
+    Args:
+        closed: in the order of the log, all after the head's watermark
+
+    Raises:
+        InvalidInput: nothing to learn from, or impressions that the line has consumed already.
+    """
+    if not closed:
+        raise InvalidInput("a minor update needs at least one closed impression")
+    if any(one.seq <= head.watermark for one in closed):
+        raise InvalidInput(f"version {head.id} has consumed the log up to {head.watermark} already")
+    settled = tuple(settled_outcome(one) for one in closed if speaks(one, head.duel))
+    version_id = head.id + 1
+    experiences = (experience(one, config, now) for one in closed)
+    step = learn(head.model, head.duel, experiences, [one.outcome for one in settled], config, version_id)
+    version = Version(
+        id=version_id,
+        parent_id=head.id,
+        kind=VersionKind.MINOR,
+        created_at=now,
+        model=step.model,
+        duel=step.duel,
+        watermark=closed[-1].seq,
+        config=config,
+        schema=head.schema,
+        metrics={
+            "impressions": float(len(closed)),
+            "clicks": float(sum(int(clicked(one).sum()) for one in closed)),
+            "settled": float(len(settled)),
+            "outcome": float(sum(one.outcome for one in settled)),
+        },
+    )
+    return MinorUpdate(version, settled, step.verdict, step.judged)
+
+
+def speaks(closed: ClosedImpression, duel: DuelState) -> bool:
+    """Whether an impression has a say: drawn by both networks of this duel, with a slot that no rule had fixed.
+
+    Versions are a line, so those from the duel's opening on belong to it; older ones served another pair of networks.
+    """
+    impression = closed.impression
+    drawn = impression.explore and impression.fallback is None and not impression.interleaving.pinned.all()
+    return drawn and impression.version_id >= duel.id
+
+
+def settled_outcome(closed: ClosedImpression) -> Settled:
+    impression, clicks = closed.impression, clicked(closed)
+    credit = outcome(impression.interleaving.credit, clicks)
+    return Settled(impression.request_id, impression.at, impression.user_id, int(clicks.sum()), credit)
+
+
+def learn(
+    model: Model,
+    duel: DuelState,
+    experiences: Iterable[Experience],
+    outcomes: Sequence[float],
+    config: Config,
+    version_id: int,
+) -> Step:
+    """Judges the duel, acts on the verdict and, for a guided explore network, follows the feedback.
+
+    Args:
+        experiences: in the order of the log; only 'guided' looks at them, once
+        outcomes: of the impressions that have a say in this duel
+        version_id: of the version that this leads to; seeds its draws, and names the duel if a new one begins
+    """
+    judged, verdict = judge(duel, outcomes, config)
+    if verdict is not Verdict.UNDECIDED:
+        model = resolve(model, judged, verdict, config, version_rng(config, version_id))
+        duel = DuelState(id=version_id)
+    else:
+        duel = judged
+    if config.direction == "guided":
+        explore, memory = guided_steps(model.explore, model.memory, experiences, config)
+        model = Model(model.current, explore, memory)
+    return Step(model, duel, verdict, judged)
+
+
+def resolve(model: Model, judged: DuelState, verdict: Verdict, config: Config, rng: np.random.Generator) -> Model:
+    """The networks after a verdict, with the explore network of the next duel."""
+    if config.direction == "es":
+        return resolve_es(model, judged, config, rng)
+    if verdict is Verdict.CURRENT_WON:
+        return Model(model.current, open_explore(model.current, config, rng))
+    if config.direction == "random":
+        current = step_towards(model.current, model.explore, config.eta)
+        return Model(current, open_explore(current, config, rng))
+    return Model(model.explore, open_explore(model.explore, config, rng), model.memory)
+
+
+def resolve_es(model: Model, judged: DuelState, config: Config, rng: np.random.Generator) -> Model:
+    """After the first direction its mirror image is tried; after both, Adam climbs their estimated gradient."""
+    mean = judged.total / judged.impressions
+    if ES_FIRST not in model.memory:
+        memory = {**model.memory, ES_FIRST: np.array([mean], np.float32)}
+        return Model(model.current, mirror(model.current, model.explore), freeze(memory))
+    gradient = es_gradient(model.current, model.explore, (float(model.memory[ES_FIRST][0]), mean), config.es_sigma)
+    params = to_tensors(model.current)
+    optimiser = Adam(params, config.es_rate, model.memory)
+    optimiser.step({name: -tensor for name, tensor in to_tensors(gradient).items()})
+    current = to_weights(params)
+    return Model(current, open_explore(current, config, rng), optimiser.memory())
+
+
+def major_update(
+    base: Version, closed: Sequence[ClosedImpression], config: Config, now: datetime, progress: Progress | None = None
+) -> Retrained:
+    """Retrains the current network of `base` over replay. Long; nothing is published, the line may grow meanwhile.
+
+    Args:
+        closed: the newest closed impressions in the order of the log, with all their feedback, late clicks too
+        progress: called with (steps done, steps in all)
+
+    Raises:
+        InvalidInput: no impression tells what its reader looked at.
+    """
+    replay = Replay.of(closed, config, now)
+    rng = np.random.default_rng(np.random.SeedSequence([config.root_seed, base.id, MAJOR_STREAM]))
+    weights, metrics, accepted = retrain(base.model.current, replay, now.timestamp(), config, rng, progress)
+    return Retrained(weights, metrics, accepted, base.id)
+
+
+def publish_retrained(retrained: Retrained, base: Version, head: Version, config: Config, at: datetime) -> Version:
+    """The child of `head` that carries what `base` was retrained to, and every minor update that landed meanwhile.
+
+    current = θ_major + (head.current − base.current). Gate 'duel': readers decide, so head.current goes on serving and
+    this is the new explore network. Otherwise it is the new current network, and the explore network keeps its lead:
+    explore = θ_major + (head.explore − base.current). A new duel begins; the old one is abandoned.
+
+    Raises:
+        InvalidInput: it failed its gate, or `base` is not what it was trained from.
+    """
+    if not retrained.accepted:
+        raise InvalidInput(f"the retrained network did not pass its gate: {dict(retrained.metrics)}")
+    if retrained.base_id != base.id:
+        raise InvalidInput(f"the network was retrained from version {retrained.base_id}, not from {base.id}")
+    version_id = head.id + 1
+    return Version(
+        id=version_id,
+        parent_id=head.id,
+        kind=VersionKind.MAJOR,
+        created_at=at,
+        model=retrained_model(retrained.weights, base.model, head.model, config, version_rng(config, version_id)),
+        duel=DuelState(id=version_id),
+        watermark=head.watermark,
+        config=config,
+        schema=head.schema,
+        metrics={**retrained.metrics, "base": float(base.id)},
+    )
+
+
+def retrained_model(weights: Weights, base: Model, head: Model, config: Config, rng: np.random.Generator) -> Model:
+    current = shifted(weights, head.current, base.current)
+    if config.gate == "duel":  # the moments belong to the network that the new one replaces
+        return Model(head.current, current)
+    if config.direction == "guided":
+        return Model(current, shifted(weights, head.explore, base.current), head.memory)
+    memory = {name: tensor for name, tensor in head.memory.items() if name != ES_FIRST}
+    return Model(current, open_explore(current, config, rng), memory)
+
+
+def shifted(weights: Weights, new: Weights, old: Weights) -> Weights:
+    """θ + (new − old), the delta taken first so that an unchanged network shifts by exactly 0."""
+    return freeze({name: tensor + (new[name] - old[name]) for name, tensor in weights.items()})

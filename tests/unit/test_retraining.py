@@ -1,0 +1,144 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from drn.config import Config
+from drn.errors import InvalidInput
+from drn.replay import Replay
+from drn.retraining import Trainer, agreement, held_out, retrain
+from drn.transitions import TERMINAL, Experience
+from drn.types import Inputs, Weights
+
+CONFIG = Config(advantage_layers=(2,), value_layers=(2,), replay_half_life=1e9, listwise_weight=0.0, gate="none")
+
+# A(s,a) = the one dense input, V(s) = the one reader input: relu(x) − relu(−x) is the identity.
+IDENTITY: Weights = {
+    "advantage.reader": np.zeros((1, 2), np.float32),
+    "advantage.dense": np.array([[1, -1]], np.float32),
+    "advantage.bias": np.zeros(2, np.float32),
+    "advantage.out.weight": np.array([1, -1], np.float32),
+    "advantage.out.bias": np.zeros(1, np.float32),
+    "value.reader": np.array([[1, -1]], np.float32),
+    "value.bias": np.zeros(2, np.float32),
+    "value.out.weight": np.array([1, -1], np.float32),
+    "value.out.bias": np.zeros(1, np.float32),
+}
+
+
+def listed(value: float, dense: list[float], clicked: list[bool], examined: list[bool], at: float = 0.0) -> Experience:
+    """Candidates with A = `dense` in a state with V = `value`; all but the last one were shown, in order."""
+    inputs = Inputs(
+        np.array([value], np.float32), np.zeros((len(dense), 0), np.uint16), np.array(dense, np.float32).reshape(-1, 1)
+    )
+    scores, click = np.array(dense, np.float32), np.array(clicked)
+    shown = np.arange(len(dense) - 1, dtype=np.int32)
+    off = np.zeros(len(click), np.bool_)
+    return Experience(inputs, at, shown, click, np.array(examined), off, click.astype(np.float32), scores, scores)
+
+
+FIRST = listed(0.5, [0.25, -0.5, 9.0], [True, False], [True, True])
+SECOND = listed(-1.0, [0.5, 0.0, 2.0], [False, True], [True, True], at=1.0)
+
+
+def trainer(*experiences: Experience, successors: list[int], **changes: float) -> Trainer:
+    return Trainer(IDENTITY, Replay(experiences, np.array(successors)), 1.0, replace(CONFIG, **changes))
+
+
+def test_the_loss_of_two_linked_lists_by_hand():
+    """γ = .4. s' of FIRST is SECOND, whose best candidate was not shown: Q = −1 + 2 = 1, so y = (1.4, .4) against
+    Q = (.75, 0). SECOND is terminal: y = (0, 1) against Q = (−.5, −1). Huber: (.65² + .4² + .5²) / 2 and 2 − ½.
+    """
+    loss = trainer(FIRST, SECOND, successors=[1, TERMINAL], gamma=0.4).batch_loss(np.array([0, 1]))
+    assert loss.item() == pytest.approx(((0.65**2 + 0.4**2 + 0.5**2) / 2 + 1.5) / 4, rel=1e-5)
+
+
+def test_without_discount_the_future_does_not_count():
+    loss = trainer(FIRST, SECOND, successors=[1, TERMINAL], gamma=0.0).batch_loss(np.array([0]))
+    assert loss.item() == pytest.approx((0.25**2 / 2) / 2, rel=1e-5)
+
+
+def test_slots_that_nobody_looked_at_have_no_target():
+    unseen = replace(FIRST, examined=np.array([True, False]))
+    loss = trainer(unseen, successors=[TERMINAL]).batch_loss(np.array([0]))
+    assert loss.item() == pytest.approx(0.25**2 / 2, rel=1e-5)
+
+
+def test_the_slow_copy_chooses_nothing_but_values_what_w_chose():
+    """W turned upside down likes SECOND's 0.0 best (its 2.0 became −2); the copy values that at −1 + 0."""
+    one = trainer(FIRST, SECOND, successors=[1, TERMINAL])
+    one.params["advantage.out.weight"] = -one.params["advantage.out.weight"]
+    assert one.following(np.array([0, 1])).tolist() == [-1.0, 0.0]
+
+
+def test_the_slow_copy_follows_at_its_rate():
+    one = trainer(FIRST, successors=[TERMINAL], target_rate=0.25)
+    one.params["advantage.bias"] = one.params["advantage.bias"] + 4
+    one.follow()
+    assert one.target["advantage.bias"].tolist() == [1.0, 1.0]
+
+
+def test_the_listwise_loss_is_added_by_its_weight():
+    """Not drawn from a mixture, so the rival counts whole: log(1 + e^(−.5 − .25)) = .3869."""
+    alone = replace(FIRST, drawn=False)
+    plain = trainer(alone, successors=[TERMINAL]).batch_loss(np.array([0])).item()
+    both = trainer(alone, successors=[TERMINAL], listwise_weight=2.0).batch_loss(np.array([0])).item()
+    assert both - plain == pytest.approx(2 * np.log1p(np.exp(-0.75)), rel=1e-5)
+
+
+def test_learning_lowers_the_loss_towards_the_reward():
+    config = replace(CONFIG, major_epochs=200.0, major_batch=2, major_rate=0.01)
+    replay = Replay([FIRST, SECOND], np.array([TERMINAL, TERMINAL]))
+    weights, metrics, accepted = retrain(IDENTITY, replay, 1.0, config, np.random.default_rng(0))
+    assert accepted
+    assert metrics["loss"] < 0.02
+    assert all(np.isfinite(tensor).all() for tensor in weights.values())
+
+
+def test_agreement_by_hand():
+    """FIRST's click scores .25 above −.5: agreed. SECOND's scores 0 below .5: not. Neither was drawn: equal weights."""
+    lists = [replace(one, drawn=False) for one in (FIRST, SECOND)]
+    params = {name: torch.from_numpy(tensor) for name, tensor in IDENTITY.items()}
+    assert agreement(params, lists, CONFIG) == 0.5
+    assert agreement(params, lists[:1], CONFIG) == 1.0
+    assert agreement(params, [], CONFIG) == 0.5
+
+
+def many(count: int, clicked: list[bool]) -> Replay:
+    return Replay([replace(FIRST, clicked=np.array(clicked), at=float(at)) for at in range(count)], np.full(count, TERMINAL))
+
+
+def test_the_newest_share_judges():
+    config = replace(CONFIG, gate="offline", gate_share=0.1)
+    replay = many(300, [True, False])
+    assert held_out(replay, replay.informative(), config).tolist() == list(range(270, 300))
+
+
+def test_too_few_judges_or_no_gate_hold_nothing_back():
+    config = replace(CONFIG, gate="offline", gate_share=0.1)
+    for replay, setting in (
+        (many(190, [True, False]), config),
+        (many(300, [True, True]), config),
+        (many(300, [True, False]), CONFIG),
+    ):
+        assert not len(held_out(replay, replay.informative(), setting))
+
+
+def test_a_network_that_got_worse_on_the_newest_lists_is_refused():
+    """The older lists teach that small is good; the newest ones, which judge, say the opposite, as the start does."""
+    upside_down = replace(FIRST, clicked=np.array([False, True]), reward=np.array([0, 1], np.float32), drawn=False)
+    older = [replace(upside_down, at=float(at)) for at in range(270)]
+    newest = [replace(FIRST, drawn=False, at=float(at)) for at in range(270, 300)]
+    config = replace(CONFIG, gate="offline", listwise_weight=1.0, major_rate=0.05, major_epochs=10.0)
+    replay = Replay([*older, *newest], np.full(300, TERMINAL))
+    _, metrics, accepted = retrain(IDENTITY, replay, 300.0, config, np.random.default_rng(0))
+    assert not accepted
+    assert metrics["gate_current"] == 1.0
+    assert metrics["gate_retrained"] < 1.0
+
+
+def test_lists_of_which_nothing_is_known_teach_nothing():
+    silent = replace(FIRST, clicked=np.zeros(2, np.bool_), examined=np.zeros(2, np.bool_))
+    with pytest.raises(InvalidInput, match="nothing to retrain on"):
+        retrain(IDENTITY, Replay([silent], np.array([TERMINAL])), 1.0, CONFIG, np.random.default_rng(0))
