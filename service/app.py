@@ -1,0 +1,96 @@
+"""The web application: one composition root. `create_app(Settings())` is everything that an ASGI server needs."""
+
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any
+
+import structlog
+from fastapi import FastAPI
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.metrics import Metrics
+from service.node import open_node
+from service.routes import admin, articles, decisions, feedback, operations, problems, rank, users, versions
+from service.settings import Settings
+
+ROUTERS = (rank.router, feedback.router, articles.router, users.router, decisions.router, versions.router, operations.router)
+log = structlog.get_logger(__name__)
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+def create_app(settings: Settings, clock: Callable[[], datetime] = utc_now) -> FastAPI:
+    """The application. It opens its node (store, memory, followers) when the server starts it.
+
+    Args:
+        clock: what time it is; tests and replays bring their own.
+    """
+    metrics = Metrics()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with open_node(settings, clock, metrics) as node:
+            app.state.node = node
+            yield
+
+    app = FastAPI(
+        title="drn",
+        summary="An online-learning news ranker",
+        version=version("drn"),
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.state.max_body_bytes = settings.max_body_bytes
+    for router in ROUTERS:
+        app.include_router(router)
+    app.include_router(admin.router)
+    operations.install_docs(app)
+    problems.install(app)
+    app.add_middleware(Observed, metrics=metrics, access_log=settings.access_log)
+    generate = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = problems.describe(generate())
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to extend the schema
+    return app
+
+
+class Observed:
+    """Counts and times requests by route, and logs them if asked to."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics, access_log: bool) -> None:
+        self._app = app
+        self._metrics = metrics
+        self._access_log = access_log
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = time.perf_counter()
+        status = 500
+
+        async def note_status(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, note_status)
+        finally:
+            seconds = time.perf_counter() - started
+            route = getattr(scope.get("route"), "path", "unmatched")  # the route, not the path: labels must stay few
+            self._metrics.requests.labels(route, scope["method"], str(status)).inc()
+            self._metrics.seconds.labels(route).observe(seconds)
+            if self._access_log:
+                log.info("request", method=scope["method"], path=scope["path"], status=status, ms=round(seconds * 1000, 2))

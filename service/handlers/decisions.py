@@ -1,0 +1,144 @@
+"""One logged decision, and the same derived again from its row."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any
+
+import numpy as np
+
+from drn.catalogue import WINDOWS, column_counts
+from drn.config import Config
+from drn.errors import DrnError
+from drn.features import CONTEXT, GROUPS, WINDOW_NAMES, W, dense_names, encode, schema_digest
+from drn.ranking import Served, derive
+from drn.scoring import Scorer
+from drn.types import Impression, Inputs
+from drn.versions import Version
+from service.deadline import within
+from service.errors import NotFound
+from service.node import Node
+from service.store import versions
+from service.store.engine import reading
+from service.store.errors import NoSuchVersion, WeightsPruned
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Decision:
+    """What was served, and whether its row alone leads to the same list."""
+
+    impression: Impression
+    config: Config
+    reproduced: bool | None  # None: it could not be tried
+    reason: str | None  # why not, or what differs
+
+
+async def decide_again(node: Node, request_id: str) -> Decision:
+    """
+    Raises:
+        NotFound: no list was logged under this request id.
+        Unavailable: the store does not answer.
+    """
+    impression = await within(node.settings.store_timeout, node.impression(request_id))
+    if impression is None:
+        raise NotFound(f"there is no decision {request_id!r}")
+    try:
+        version = await within(node.settings.store_timeout, load(node, impression.version_id))
+    except (NoSuchVersion, WeightsPruned) as error:
+        reason = f"the weights of version {impression.version_id} are no longer stored: {error}"
+        return Decision(impression, node.config, None, reason)
+    return compare(impression, version)
+
+
+async def load(node: Node, version_id: int) -> Version:
+    async with reading(node.engine) as connection:
+        return await versions.load(connection, version_id)
+
+
+def compare(impression: Impression, version: Version) -> Decision:
+    """Derives the list from the row and `version`, and holds it against what was served, to the last bit."""
+    if version.schema != schema_digest(version.config):
+        return Decision(impression, version.config, None, "the features have changed since; this release cannot compute them")
+    try:
+        again = derive(impression, Served(version.id, version.config, Scorer(version.model, version.config)))
+    except DrnError as error:
+        return Decision(impression, version.config, None, str(error))
+    difference = first_difference(impression, again)
+    return Decision(impression, version.config, difference is None, difference)
+
+
+def first_difference(served: Impression, again: Impression) -> str | None:
+    """The first thing in which the derived decision is not the served one.
+
+    Scores may differ in their last digits: a matrix product of another shape or on another processor adds up in another
+    order. The lists, which are what readers saw, may not differ at all.
+    """
+    if served.article_ids != again.article_ids:
+        return f"the derived list is {', '.join(again.article_ids)}"
+    for name in ("current_scores", "explore_scores"):
+        if not np.allclose(getattr(served, name), getattr(again, name), rtol=1e-4, atol=1e-5):
+            return f"the derived {name.replace('_', ' ')} differ"
+    for name in ("credit", "propensity"):
+        if not np.allclose(getattr(served.interleaving, name), getattr(again.interleaving, name), rtol=1e-4, atol=1e-6):
+            return f"the derived {name} differs"
+    return None
+
+
+def described(decision: Decision) -> dict[str, Any]:
+    """The decision for a person: every shown article with both scores and each feature by name."""
+    impression = decision.impression
+    inputs = encode(impression.observation, decision.config)
+    return {
+        "request_id": impression.request_id,
+        "at": impression.at,
+        "user_id": impression.user_id,
+        "model_version": impression.version_id,
+        "seed": impression.seed,
+        "k": impression.k,
+        "explore": impression.explore,
+        "context": {"device": impression.context.device, "surface": impression.context.surface},
+        "candidates": list(impression.candidates),
+        "unknown": list(impression.unknown),
+        "fallback": impression.fallback,
+        "reader_features": dict(reader_features(inputs, decision.config)),
+        "items": list(slots(impression, inputs, decision.config)),
+        "reproduced": decision.reproduced,
+        "reason": decision.reason,
+    }
+
+
+def slots(impression: Impression, inputs: Inputs, config: Config) -> Iterator[dict[str, Any]]:
+    merged = impression.interleaving
+    for position, index in enumerate(merged.shown.tolist()):
+        yield {
+            "article_id": impression.candidates[index],
+            "position": position,
+            "reason": "pinned" if merged.pinned[position] else "ranked",
+            "current_score": float(impression.current_scores[index]),
+            "explore_score": float(impression.explore_scores[index]),
+            "credit": float(merged.credit[position]),
+            "propensity": float(merged.propensity[position]),
+            "features": article_features(inputs, index, config),
+        }
+
+
+def article_features(inputs: Inputs, index: int, config: Config) -> dict[str, Any]:
+    """What the networks saw of one candidate: its hash slots by group, then the dense features that are not zero."""
+    starts = list(accumulate(column_counts(config), initial=0))
+    groups = {
+        group: [slot for slot in inputs.content[index, start:end].tolist() if slot < config.content_slots]
+        for group, start, end in zip(GROUPS, starts, starts[1:], strict=False)
+    }
+    dense = zip(dense_names(config), inputs.dense[index].tolist(), strict=True)
+    return {"slots": groups} | {name: value for name, value in dense if value}
+
+
+def reader_features(inputs: Inputs, config: Config) -> Iterator[tuple[str, float]]:
+    """What the networks saw of the reader, the context and the list, by name; zeros left out."""
+    names = [f"reader_slot_{slot}_{window}" for window in WINDOW_NAMES for slot in range(config.content_slots)]
+    names += [f"reader_clicks_{window}" for window in WINDOW_NAMES]
+    names += [f"context_{place}" for place in range(CONTEXT - 1)] + ["list_freshness", "list_length"]
+    assert len(WINDOWS) == W
+    for name, value in zip(names, inputs.reader.tolist(), strict=True):
+        if value:
+            yield name, value

@@ -1,0 +1,117 @@
+"""Events → the log, in one transaction: all of a request or none."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from drn.config import Config
+from drn.types import Event
+from service.deadline import within
+from service.errors import FieldError, NotFound, Unprocessable
+from service.node import Node
+from service.store import articles, feedback
+from service.store.engine import writing
+from service.store.errors import StoreUnavailable
+from service.store.feedback import Recorded
+from service.store.impressions import ShownList, shown_lists
+
+# Needed by the core whatever the settings reward: `seen` says which places a reader looked at.
+KNOWN_TYPES = frozenset({"click", "dwell", "read", "like", "share", "hide", "seen"})
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Why one event cannot be stored, and whether that is because its request does not exist."""
+
+    error: FieldError
+    missing: bool = False
+
+
+async def record(node: Node, events: Sequence[Event], now: datetime) -> Recorded:
+    """Stores the events and, once they are committed, brings the memory up to date.
+
+    Raises:
+        NotFound: every faulty event names a request that does not exist.
+        Unprocessable: an unknown type, a value out of range, an article that was not in that list or does not exist.
+        Unavailable: the store does not answer. The same events may be sent again.
+    """
+    refuse(check_values(events, node.config))
+    recorded = await within(node.settings.store_timeout, store(node, events, now))
+    for each in recorded.stored:
+        node.metrics.events.labels(each.event.type).inc()
+    node.metrics.duplicates.inc(recorded.duplicates)
+    return recorded
+
+
+async def store(node: Node, events: Sequence[Event], now: datetime) -> Recorded:
+    try:
+        return await store_and_apply(node, events, now)
+    except StoreUnavailable:
+        node.follower.doubt()
+        raise
+
+
+async def store_and_apply(node: Node, events: Sequence[Event], now: datetime) -> Recorded:
+    async with writing(node.engine) as connection:
+        lists = await shown_lists(connection, sorted({event.request_id for event in events if event.request_id}))
+        unknown = [event.article_id for event in events if not event.request_id and event.article_id not in node.live.catalogue]
+        known = {name for name in unknown if await articles.get(connection, name) is not None}
+        refuse(check_places(events, lists, lambda name: name in node.live.catalogue or name in known))
+        recorded = await feedback.record(connection, [attributed(event, lists) for event in events], node.writer_id, now)
+    if known:
+        await node.follower.follow_articles()
+    for each in recorded.stored:
+        node.live.note(each.seq, each.event, ours=True)
+    return recorded
+
+
+def attributed(event: Event, lists: Mapping[str, ShownList]) -> Event:
+    """The event with the reader of its list, if that list had one."""
+    shown = lists.get(event.request_id) if event.request_id else None
+    return replace(event, user_id=shown.user_id) if shown and shown.user_id else event
+
+
+def check_values(events: Sequence[Event], config: Config) -> list[Fault]:
+    """What is wrong with the events by themselves."""
+    types = KNOWN_TYPES | config.event_rewards.keys()
+    faults = []
+    for place, event in enumerate(events):
+        if event.type not in types:
+            faults.append(fault(place, event, "type", f"{event.type!r} is none of {', '.join(sorted(types))}"))
+        elif event.type == "dwell" and (event.value is None or event.value < 0):
+            faults.append(fault(place, event, "value", "a dwell needs the seconds, at least 0"))
+        elif event.type == "read" and (event.value is None or not 0 <= event.value <= 1):
+            faults.append(fault(place, event, "value", "a read needs the share of the article, from 0 to 1"))
+    return faults
+
+
+def check_places(events: Sequence[Event], lists: Mapping[str, ShownList], exists: Callable[[str], bool]) -> list[Fault]:
+    """What is wrong with the events given the lists that they speak of."""
+    faults = []
+    for place, event in enumerate(events):
+        if event.request_id is None:
+            if not exists(event.article_id):
+                faults.append(fault(place, event, "article_id", f"there is no article {event.article_id!r}"))
+            continue
+        shown = lists.get(event.request_id)
+        if shown is None:
+            faults.append(fault(place, event, "request_id", f"there is no request {event.request_id!r}", missing=True))
+        elif event.article_id not in shown.article_ids:
+            reason = f"article {event.article_id!r} was not in the list of request {event.request_id!r}"
+            faults.append(fault(place, event, "article_id", reason))
+        elif event.user_id and shown.user_id and event.user_id != shown.user_id:
+            faults.append(fault(place, event, "user_id", f"request {event.request_id!r} was another reader's"))
+    return faults
+
+
+def fault(place: int, event: Event, field: str, reason: str, *, missing: bool = False) -> Fault:
+    return Fault(FieldError(f"events.{place}.{field}", f"event {event.event_id!r}: {reason}"), missing)
+
+
+def refuse(faults: Sequence[Fault]) -> None:
+    """Raises for the faults, if there are any: nothing of the request is stored."""
+    if not faults:
+        return
+    kind = NotFound if all(each.missing for each in faults) else Unprocessable
+    more = f" and {len(faults) - 1} more" if len(faults) > 1 else ""
+    raise kind(f"nothing was stored: {faults[0].error.message}{more}", tuple(each.error for each in faults[:100]))

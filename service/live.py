@@ -1,0 +1,176 @@
+"""What one API process keeps in memory: articles with their counters, readers' histories, the served version, the keys.
+
+All of it is a cache of the log, bounded and rebuilt at start. Nothing here waits; `service.following` keeps it in step.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+
+import numpy as np
+
+from drn.catalogue import Catalogue, epoch
+from drn.config import Config
+from drn.features import schema_digest
+from drn.ranking import Served
+from drn.readers import Reader
+from drn.scoring import Scorer
+from drn.types import Article, Event, Impression
+from drn.versions import Version
+from service.keys import KeyRing
+
+CLICK = "click"
+
+
+class Live:
+    """The state of one process. Every method is synchronous, so each change is whole before another request runs.
+
+    Rows of the log reach it twice over (at once if this process wrote them, and again when a tail is read), so what is
+    applied is remembered by its place in the log and counted once.
+    """
+
+    def __init__(self, config: Config, cached_readers: int) -> None:
+        self.config = config
+        self.catalogue = Catalogue(config)
+        self.served: Served | None = None
+        self.refused: str | None = None  # why a newer version than the served one is not taken into service
+        self.keys = KeyRing({})
+        self.impressions = Applied()
+        self.events = Applied()
+        self._cached_readers = cached_readers
+        self._readers: OrderedDict[str, Reader] = OrderedDict()
+        self._loading: set[str] = set()
+        self._touched: set[str] = set()
+
+    def serve(self, version: Version) -> bool:
+        """Takes a version into service with one assignment. False (and `refused` says why) if its features are others."""
+        if version.schema != (ours := schema_digest(self.config)):
+            self.refused = (
+                f"version {version.id} was trained on feature schema {version.schema}, this process makes {ours}; "
+                f"it goes on with {self.version_id}"
+            )
+            return False
+        self.refused = None
+        self.served = Served(version.id, version.config, Scorer(version.model, version.config))
+        return True
+
+    @property
+    def version_id(self) -> int | None:
+        return self.served.version_id if self.served else None
+
+    def put(self, article: Article, withdrawn: bool = False) -> None:
+        """Makes an article rankable from the next list on, or takes it out of it."""
+        self.catalogue.put(article)
+        if withdrawn:
+            self.catalogue.withdraw(article.id)
+
+    def show(self, seq: int, article_ids: Sequence[str], user_id: str | None, at: datetime, *, ours: bool) -> None:
+        """Counts a served list. A list that another process served makes its reader load anew instead."""
+        if not self.impressions.add(seq):
+            return
+        rows = self._rows(article_ids)
+        self.catalogue.expose(np.array(rows, np.int32), epoch(at))
+        if (reader := self._touch(user_id, ours)) is not None:
+            reader.show(rows)
+
+    def show_impression(self, seq: int, impression: Impression) -> None:
+        """Counts a list that this process has served and logged."""
+        self.show(seq, impression.article_ids, impression.user_id, impression.at, ours=True)
+
+    def note(self, seq: int, event: Event, *, ours: bool) -> None:
+        """Applies one committed event. Only clicks are features; other events wait in the log for their update."""
+        if not self.events.add(seq) or event.type != CLICK:
+            return
+        row = self.catalogue.row(event.article_id)
+        if row is None:
+            return
+        at = epoch(event.at)
+        self.catalogue.click(row, at)
+        if (reader := self._touch(event.user_id, ours)) is not None:
+            reader.click(row, at)
+
+    def cached_reader(self, user_id: str) -> Reader | None:
+        """The reader, if in memory; the ones asked for least recently are dropped first."""
+        reader = self._readers.get(user_id)
+        if reader is not None:
+            self._readers.move_to_end(user_id)
+        return reader
+
+    def begin_loading(self, user_id: str) -> None:
+        """From now until `keep`, every event of this reader makes what is being read out of date."""
+        self._loading.add(user_id)
+        self._touched.discard(user_id)
+
+    def keep(self, user_id: str, reader: Reader) -> bool:
+        """Caches a reader who was read from the log. False, and nothing is kept, if there was news meanwhile."""
+        self._loading.discard(user_id)
+        if user_id in self._touched:
+            self._touched.discard(user_id)
+            return False
+        self._readers[user_id] = reader
+        while len(self._readers) > self._cached_readers:
+            self._readers.popitem(last=False)
+        return True
+
+    def forget(self, user_id: str) -> None:
+        """Drops a reader, who is read from the log again when next asked for."""
+        self._touch(user_id, ours=False)
+
+    def forget_where(self, erased: Callable[[str], bool]) -> None:
+        """Drops the readers of whom `erased` is true."""
+        for user_id in [user_id for user_id in (*self._readers, *self._loading) if erased(user_id)]:
+            self.forget(user_id)
+
+    def build_reader(self, clicks: Iterable[tuple[str, datetime]], shown: Mapping[str, int]) -> Reader:
+        """A reader from the log: clicks and, by article, how often it was shown."""
+        reader = Reader(self.config.history_clicks)
+        for article_id, at in clicks:
+            if (row := self.catalogue.row(article_id)) is not None:
+                reader.click(row, epoch(at))
+        known = {row: times for article_id, times in shown.items() if (row := self.catalogue.row(article_id)) is not None}
+        reader.load_shown(np.array(list(known), np.int32), np.minimum(list(known.values()), 65_535).astype(np.uint16))
+        return reader
+
+    @property
+    def readers(self) -> int:
+        return len(self._readers)
+
+    def _rows(self, article_ids: Iterable[str]) -> list[int]:
+        return [row for article_id in article_ids if (row := self.catalogue.row(article_id)) is not None]
+
+    def _touch(self, user_id: str | None, ours: bool) -> Reader | None:
+        """The cached reader to update, if the news is this process's own; otherwise the reader is dropped."""
+        if user_id is None:
+            return None
+        if user_id in self._loading:
+            self._touched.add(user_id)
+        return self._readers.get(user_id) if ours else self._readers.pop(user_id, None) and None
+
+
+class Applied:
+    """The newest places of a log that have been applied.
+
+    Numbers are handed out before their transactions commit, so a smaller one may become visible after a larger one. A
+    reader of the log therefore goes back to `floor`, below which every transaction is known to have ended.
+    """
+
+    def __init__(self) -> None:
+        self.floor = 0
+        self._seqs: set[int] = set()
+
+    def add(self, seq: int) -> bool:
+        """Remembers a place; False if it was applied before."""
+        if seq <= self.floor or seq in self._seqs:
+            return False
+        self._seqs.add(seq)
+        return True
+
+    @property
+    def newest(self) -> int:
+        return max(self._seqs, default=self.floor)
+
+    def raise_floor(self, floor: int) -> None:
+        """Forgets the places up to `floor`: nothing at or below it can appear any more."""
+        if floor > self.floor:
+            self.floor = floor
+            self._seqs = {seq for seq in self._seqs if seq > floor}

@@ -1,0 +1,157 @@
+"""The parts of one API process, put together: settings, memory, log writer and follower. Web-free: a replay uses it as it is."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from uuid import uuid4
+
+import structlog
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from drn.config import Config
+from drn.types import Impression
+from service.deadline import within
+from service.errors import StartRefused, Unavailable
+from service.following import Follower
+from service.keys import CREATE_COMMAND
+from service.live import Live
+from service.metrics import Metrics
+from service.settings import Settings
+from service.store import impressions, migrate, versions
+from service.store.engine import create_engine, reading
+from service.store.errors import StoreUnavailable
+from service.store.impression_writer import ImpressionWriter
+from service.store.notifications import Listener
+
+Clock = Callable[[], datetime]
+START_PAUSE = 0.5  # seconds between attempts to reach PostgreSQL at start
+READY_SECONDS = 1.0  # a probe must hear soon that this process cannot answer
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Node:
+    """What handlers work with."""
+
+    settings: Settings
+    config: Config
+    clock: Clock
+    engine: AsyncEngine
+    writer: ImpressionWriter
+    writer_id: str
+    live: Live
+    follower: Follower
+    metrics: Metrics
+
+    async def impression(self, request_id: str) -> Impression | None:
+        """What was served under this request id.
+
+        Raises:
+            StoreUnavailable: PostgreSQL cannot be reached.
+        """
+        async with reading(self.engine) as connection:
+            found = await impressions.by_request_id(connection, request_id)
+        return found.impression if found else None
+
+    async def trouble(self) -> str:
+        """Why this process cannot answer `/rank` now; empty if it can."""
+        try:
+            await within(READY_SECONDS, self._probe())
+        except Unavailable:
+            return "PostgreSQL does not answer"
+        if self.live.served is None:
+            return "there is no version yet: the learner (python -m jobs schedule) writes the first one"
+        return ""
+
+    async def _probe(self) -> None:
+        async with reading(self.engine) as connection:
+            await versions.head_id(connection)
+
+
+@asynccontextmanager
+async def open_node(settings: Settings, clock: Clock, metrics: Metrics | None = None) -> AsyncIterator[Node]:
+    """A node in step with the store, until the context ends.
+
+    Raises:
+        StartRefused: it must not run as it is set up; the message says what to do.
+        InvalidConfig: the hyper-parameters contradict each other.
+    """
+    config = settings.config()
+    if not settings.database_url:
+        raise StartRefused("DATABASE_URL is not set: give the address of a PostgreSQL, or use `make run`, which brings one")
+    metrics = metrics or Metrics()
+    writer_id = uuid4().hex
+    engine = create_engine(settings.database_url, pool_size=settings.pool_size)
+    live = Live(config, settings.cached_readers)
+    follower = Follower(engine, live, writer_id, metrics)
+    try:
+        await reach(settings, partial(follower.start, clock()))
+        check_start(settings, live)
+        async with (
+            ImpressionWriter(settings.database_url, writer_id) as writer,
+            Listener(settings.database_url) as listener,
+        ):
+            node = Node(settings, config, clock, engine, writer, writer_id, live, follower, metrics)
+            observe(node)
+            following = asyncio.create_task(follower.run(listener, settings.follow_seconds), name="follower")
+            try:
+                yield node
+            finally:
+                following.cancel()
+                with suppress(asyncio.CancelledError):
+                    await following
+    finally:
+        await engine.dispose()
+
+
+async def reach(settings: Settings, start: Callable[[], Awaitable[None]]) -> None:
+    """Runs `start` once PostgreSQL can be reached and is migrated; a database that is still starting is waited for.
+
+    Raises:
+        StartRefused: it could not be reached in time, or lacks migrations.
+    """
+    deadline = time.monotonic() + settings.start_timeout
+    while True:
+        try:
+            if await asyncio.to_thread(migrate.pending, settings.database_url):
+                raise StartRefused("the database is not at this release's schema: run `python -m jobs migrate`")
+            await start()
+        except ValueError as error:  # not an address
+            raise StartRefused(str(error)) from error
+        except StoreUnavailable as error:
+            if time.monotonic() > deadline:
+                raise StartRefused(f"PostgreSQL was not reached within {settings.start_timeout:g} s: {error}") from error
+            log.info("waiting for PostgreSQL", reason=str(error))
+            await asyncio.sleep(START_PAUSE)
+        else:
+            return
+
+
+def check_start(settings: Settings, live: Live) -> None:
+    """Raises StartRefused for what must not be served at all."""
+    if live.refused:
+        raise StartRefused(
+            f"the newest version was trained on other features than DRN_PROFILE and DRN_CONFIG describe ({live.refused}). "
+            f"Set them to those that the learner used, or let the learner begin a new line in another database"
+        )
+    if not settings.on_loopback and not live.keys.scopes:
+        raise StartRefused(
+            f"HOST={settings.host} can be reached by others and there is no API key. Make one with `{CREATE_COMMAND}`, "
+            f"or listen on 127.0.0.1"
+        )
+
+
+def observe(node: Node) -> None:
+    """Figures that are read from the node when they are asked for."""
+    live, metrics = node.live, node.metrics
+    metrics.gauge("drn_model_version", "Id of the version that is served", lambda: live.version_id or 0)
+    metrics.gauge("drn_articles", "Articles in memory", lambda: len(live.catalogue))
+    metrics.gauge("drn_cached_readers", "Readers in memory", lambda: live.readers)
+    metrics.gauge(
+        "drn_follow_lag_seconds", "Since the store was last followed", lambda: time.monotonic() - node.follower.last_pass
+    )
+    metrics.gauge("drn_version_refused", "1 while a newer version does not fit this process", lambda: float(bool(live.refused)))

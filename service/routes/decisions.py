@@ -1,0 +1,28 @@
+"""GET /decisions/{request_id}."""
+
+from typing import Annotated
+
+import orjson
+from fastapi import APIRouter, Path, Response
+
+from service.dependencies import CurrentNode, needs
+from service.handlers.decisions import decide_again, described
+from service.keys import Scope
+from service.routes.problems import responses
+from service.schemas import PRINTABLE, DecisionAnswer
+
+router = APIRouter(tags=["decisions"])
+
+
+@router.get(
+    "/decisions/{request_id:path}",
+    summary="What was served, why, and whether it can be derived again",
+    response_model=None,
+    responses={200: {"model": DecisionAnswer}, **responses(401, 403, 404, 422, 503)},
+    dependencies=needs(Scope.READ),
+)
+async def get_decision(
+    request_id: Annotated[str, Path(min_length=1, max_length=200, pattern=PRINTABLE)], node: CurrentNode
+) -> Response:
+    """From the logged row alone: features as used, version and seed. Nothing is looked up as of now."""
+    return Response(orjson.dumps(described(await decide_again(node, request_id))), media_type="application/json")

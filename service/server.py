@@ -1,0 +1,63 @@
+"""Serving the application over HTTP until told to stop."""
+
+import asyncio
+import signal
+import sys
+
+import uvicorn
+import uvloop
+from pydantic import ValidationError
+from pydantic_settings import SettingsError
+
+from drn.errors import InvalidConfig
+from service import logs
+from service.app import create_app
+from service.errors import StartRefused
+from service.settings import Settings
+
+SHUTDOWN_SECONDS = 10  # for requests under way; then the process ends anyway
+REFUSED = 2  # exit status: starting again with the same settings will not help
+
+
+def run() -> int:
+    """Runs the service as the environment describes it; the process's exit status."""
+    try:
+        settings = Settings()
+        logs.configure(settings.log_level)
+        for ending in (signal.SIGTERM, signal.SIGINT):
+            # uvicorn handles both while it serves and raises them again afterwards, when there is still something to close.
+            signal.signal(ending, lambda *_: None)
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(serve(settings))
+    except (StartRefused, InvalidConfig, SettingsError) as error:
+        return refuse(str(error))
+    except ValidationError as error:
+        return refuse("; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()))
+    return 0
+
+
+def refuse(reason: str) -> int:
+    print(f"drn service: {reason}", file=sys.stderr)
+    return REFUSED
+
+
+async def serve(settings: Settings) -> None:
+    """Answers requests until SIGTERM or SIGINT; requests under way are finished first.
+
+    Raises:
+        StartRefused: the process must not run as it is set up.
+    """
+    app = create_app(settings)
+    config = uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        http="httptools",
+        lifespan="off",  # entered here, so that a refusal to start is one sentence and not a traceback
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+    )
+    async with app.router.lifespan_context(app):
+        await uvicorn.Server(config).serve()

@@ -1,0 +1,164 @@
+"""POST /feedback: all of a request or nothing, once, and felt in the next list."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from service.store import feedback
+from service.store.engine import reading
+
+
+async def features(api: Any, article_id: str, **request: Any) -> dict[str, Any]:
+    """What the networks see of an article in the next list."""
+    answer = await api.rank(candidates=[article_id], **request)
+    decision = (await api.client.get(f"/decisions/{answer['request_id']}")).json()
+    found: dict[str, Any] = decision["items"][0]["features"] | {"reader": decision["reader_features"]}
+    return found
+
+
+async def log_size(engine: AsyncEngine) -> int:
+    async with reading(engine) as connection:
+        return len(await feedback.events_since(connection, 0))
+
+
+async def test_a_credited_click_is_seen_in_the_next_request(api: Any) -> None:
+    await api.publish("a1", "a2")
+    await api.rank(user_id="u1", request_id="r1")
+    before = await features(api, "a1", user_id="u1")
+    assert "already_read" not in before
+    assert (await api.click("e1", "a1", request_id="r1")).json() == {"accepted": 1, "duplicates": 0}
+    after = await features(api, "a1", user_id="u1")
+    assert after["already_read"] > 0
+    assert after["clicks_1h"] > 0
+    assert after["shown_before"] > before["shown_before"]
+    assert after["reader"]["reader_clicks_1h"] > 0
+    assert "already_read" not in await features(api, "a1", user_id="u2")
+
+
+async def test_organic_reading_feeds_history_and_counters(api: Any) -> None:
+    await api.publish("a1")
+    assert (await api.click("e1", "a1", user_id="u1")).status_code == 202
+    after = await features(api, "a1", user_id="u1")
+    assert after["already_read"] > 0
+    assert after["clicks_1h"] > 0
+    assert (await api.click("e2", "a1", session_id="s1")).status_code == 202
+    assert (await features(api, "a1", session_id="s1"))["already_read"] > 0
+    assert (await api.click("e3", "a1")).status_code == 202
+    assert (await features(api, "a1"))["clicks_1h"] > after["clicks_1h"]
+
+
+async def test_events_count_once_however_often_they_are_sent(api: Any) -> None:
+    await api.publish("a1")
+    await api.rank(user_id="u1", request_id="r1")
+    assert (await api.click("e1", "a1", request_id="r1")).json() == {"accepted": 1, "duplicates": 0}
+    once = (await features(api, "a1", user_id="u1"))["already_read"]
+    assert (await api.click("e1", "a1", request_id="r1")).json() == {"accepted": 0, "duplicates": 1}
+    event = {"event_id": "e2", "article_id": "a1", "type": "dwell", "value": 31.5, "request_id": "r1"}
+    answer = await api.client.post("/feedback", json={"events": [event, event]})
+    assert answer.json() == {"accepted": 1, "duplicates": 1}
+    assert (await features(api, "a1", user_id="u1"))["already_read"] == once
+
+
+async def test_racing_retries_are_stored_once(api: Any, open_api: Any, engine: AsyncEngine) -> None:
+    await api.publish("a1")
+    await api.rank(user_id="u1", request_id="r1")
+    other = await open_api()
+    answers = await asyncio.gather(*(each.click("e1", "a1", request_id="r1") for each in (api, other) * 5))
+    assert sum(answer.json()["accepted"] for answer in answers) == 1
+    assert await log_size(engine) == 1
+
+
+async def test_all_of_a_request_or_nothing(api: Any, engine: AsyncEngine) -> None:
+    await api.publish("a1", "a2")
+    await api.rank(candidates=["a1"], request_id="r1")
+    good = {"event_id": "e0", "article_id": "a1", "type": "click", "request_id": "r1"}
+    wrong = [
+        good | {"event_id": "e1", "request_id": "nowhere"},
+        good | {"event_id": "e2", "article_id": "a2"},
+        {"event_id": "e3", "article_id": "ghost", "type": "click"},
+    ]
+    answer = await api.client.post("/feedback", json={"events": [good, *wrong]})
+    assert answer.status_code == 422
+    assert [error["field"] for error in answer.json()["errors"]] == [
+        "events.1.request_id",
+        "events.2.article_id",
+        "events.3.article_id",
+    ]
+    for event_id, error in zip(("e1", "e2", "e3"), answer.json()["errors"], strict=True):
+        assert event_id in error["message"]
+    assert await log_size(engine) == 0
+
+
+async def test_an_unknown_request_is_404(api: Any, engine: AsyncEngine) -> None:
+    await api.publish("a1")
+    answer = await api.click("e1", "a1", request_id="nowhere")
+    assert answer.status_code == 404
+    assert answer.json()["errors"][0]["field"] == "events.0.request_id"
+    assert await log_size(engine) == 0
+
+
+@pytest.mark.parametrize(
+    ("event", "field"),
+    [
+        ({"type": "stare"}, "type"),
+        ({"type": "dwell"}, "value"),
+        ({"type": "dwell", "value": -1}, "value"),
+        ({"type": "read", "value": 1.5}, "value"),
+        ({"user_id": "somebody else"}, "user_id"),
+    ],
+)
+async def test_events_that_make_no_sense_are_422(api: Any, engine: AsyncEngine, event: dict[str, Any], field: str) -> None:
+    await api.publish("a1")
+    await api.rank(user_id="u1", request_id="r1")
+    answer = await api.click("e1", "a1", **({"request_id": "r1"} | event))
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["field"] == f"events.0.{field}"
+    assert await log_size(engine) == 0
+
+
+async def test_any_type_that_the_settings_reward_is_taken(initial: Any, open_api: Any, changes: dict[str, Any]) -> None:
+    api = await open_api(changes=changes | {"event_rewards": {"subscribe": 3.0}})
+    await api.publish("a1")
+    assert (await api.click("e1", "a1", type="subscribe")).status_code == 202
+
+
+async def test_a_time_in_the_future_is_stored_as_now(api: Any, engine: AsyncEngine) -> None:
+    await api.publish("a1")
+    ahead = datetime.now(UTC) + timedelta(days=300)
+    assert (await api.click("e1", "a1", at=ahead.isoformat())).status_code == 202
+    async with reading(engine) as connection:
+        (stored,) = await feedback.events_since(connection, 0)
+    assert stored.event.at <= datetime.now(UTC)
+
+
+async def test_a_late_event_is_stored_and_counted(initial: Any, open_api: Any, engine: AsyncEngine) -> None:
+    now = datetime(2026, 11, 22, 10, tzinfo=UTC)
+    api = await open_api(clock=lambda: now)
+    await api.publish("a1", published_at="2026-11-22T09:00:00Z")
+    await api.rank(user_id="u1", request_id="r1")
+    now += timedelta(minutes=30)  # the feedback window is 5 s
+    assert (await api.click("e1", "a1", request_id="r1")).json() == {"accepted": 1, "duplicates": 0}
+    assert (await features(api, "a1", user_id="u1"))["already_read"] > 0
+    assert await log_size(engine) == 1
+
+
+async def test_an_article_published_elsewhere_a_moment_ago_can_be_read(initial: Any, open_api: Any) -> None:
+    first, second = await open_api(), await open_api(follow_seconds=1.0)
+    await first.publish("fresh")
+    assert (await second.click("e1", "fresh", user_id="u1")).status_code == 202
+    assert (await features(second, "fresh", user_id="u1"))["already_read"] > 0
+
+
+async def test_a_cold_reader_is_read_from_the_log(api: Any, open_api: Any) -> None:
+    await api.publish("a1", "a2")
+    await api.rank(user_id="u1", request_id="r1")
+    await api.click("e1", "a1", request_id="r1")
+    warm = await features(api, "a1", user_id="u1")
+    restarted = await open_api()
+    cold = await features(restarted, "a1", user_id="u1")
+    for name in ("already_read", "clicks_1h"):
+        assert cold[name] == warm[name]
+    assert cold["shown_before"] > warm["shown_before"]  # the list that read `warm` counts as well

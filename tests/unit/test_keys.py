@@ -1,0 +1,42 @@
+import pytest
+
+from service.errors import Forbidden, Unauthenticated
+from service.keys import KeyRing, Scope, digest, new_key
+
+KEY = new_key()
+RING = KeyRing.of([(KEY.digest, ["rank", "feedback"]), (digest("drn_root"), ["admin"])])
+
+
+def test_keys_are_random_recognisable_and_stored_as_digests() -> None:
+    other = new_key()
+    assert KEY.text.startswith("drn_")
+    assert other.text != KEY.text
+    assert KEY.digest == digest(KEY.text)
+    assert KEY.text not in KEY.digest
+    assert len(KEY.text) >= 40
+
+
+def test_without_keys_everything_is_open() -> None:
+    KeyRing({}).check(None, Scope.ADMIN)
+
+
+@pytest.mark.parametrize("header", [f"Bearer {KEY.text}", f"bearer {KEY.text}", f"Bearer  {KEY.text} "])
+def test_a_key_opens_its_scopes(header: str) -> None:
+    RING.check(header, Scope.RANK)
+    RING.check(header, Scope.FEEDBACK)
+
+
+def test_a_key_opens_nothing_else() -> None:
+    with pytest.raises(Forbidden, match="articles"):
+        RING.check(f"Bearer {KEY.text}", Scope.ARTICLES)
+
+
+@pytest.mark.parametrize("scope", list(Scope))
+def test_admin_opens_everything(scope: Scope) -> None:
+    RING.check("Bearer drn_root", scope)
+
+
+@pytest.mark.parametrize("header", [None, "", "Bearer", "Bearer ", KEY.text, f"Basic {KEY.text}", "Bearer drn_guess"])
+def test_anything_else_is_refused(header: str | None) -> None:
+    with pytest.raises(Unauthenticated):
+        RING.check(header, Scope.RANK)

@@ -1,0 +1,120 @@
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pytest
+
+from drn.config import Config
+from drn.ranking import decide
+from drn.types import Article, Event, RankRequest
+from drn.versions import initial_version
+from service.live import Applied, Live
+
+NOW = datetime(2026, 11, 22, 10, tzinfo=UTC)
+CONFIG = Config(advantage_layers=(4,), value_layers=(4,), embedding_size=0)
+
+
+@pytest.fixture
+def live() -> Live:
+    live = Live(CONFIG, cached_readers=2)
+    for i in range(5):
+        live.put(Article(f"a{i}", f"title number {i}", NOW - timedelta(hours=i), category=f"c{i}"))
+    return live
+
+
+def click(event_id: str, article_id: str, user_id: str | None = "u1", kind: str = "click") -> Event:
+    return Event(event_id, article_id, kind, NOW, user_id=user_id)
+
+
+def clicks(live: Live, article_id: str) -> int:
+    row = live.catalogue.row(article_id)
+    assert row is not None
+    return int(live.catalogue.counts[row, 0])
+
+
+def test_a_click_counts_for_the_article_and_its_reader(live: Live) -> None:
+    live.keep("u1", live.build_reader([], {}))
+    live.note(1, click("e1", "a0"), ours=True)
+    reader = live.cached_reader("u1")
+    assert reader is not None
+    assert reader.times_read(np.array([0, 1], np.int32)).tolist() == [1, 0]
+    assert clicks(live, "a0") == 1
+
+
+def test_a_place_in_the_log_is_applied_once(live: Live) -> None:
+    for _ in range(2):
+        live.note(7, click("e1", "a0"), ours=True)
+        live.note(7, click("e1", "a0"), ours=False)
+        live.show(3, ["a0", "a1"], "u1", NOW, ours=True)
+    assert clicks(live, "a0") == 1
+    assert live.catalogue.counts[0, 5] == 1
+
+
+def test_other_events_are_no_clicks(live: Live) -> None:
+    live.note(1, click("e1", "a0", kind="dwell"), ours=True)
+    assert clicks(live, "a0") == 0
+
+
+def test_news_from_another_process_drops_the_reader_but_counts(live: Live) -> None:
+    live.keep("u1", live.build_reader([], {}))
+    live.note(1, click("e1", "a0"), ours=False)
+    assert live.cached_reader("u1") is None
+    assert clicks(live, "a0") == 1
+
+
+def test_a_reader_with_news_while_being_read_is_not_kept(live: Live) -> None:
+    live.begin_loading("u1")
+    live.note(1, click("e1", "a0"), ours=True)
+    assert not live.keep("u1", live.build_reader([], {}))
+    assert live.cached_reader("u1") is None
+    live.begin_loading("u1")
+    assert live.keep("u1", live.build_reader([("a0", NOW)], {}))
+    assert live.cached_reader("u1") is not None
+
+
+def test_the_readers_asked_for_least_recently_are_dropped(live: Live) -> None:
+    for user in ("u1", "u2"):
+        live.keep(user, live.build_reader([], {}))
+    live.cached_reader("u1")
+    live.keep("u3", live.build_reader([], {}))
+    assert [live.cached_reader(user) is not None for user in ("u1", "u2", "u3")] == [True, False, True]
+
+
+def test_a_reader_is_built_from_the_log(live: Live) -> None:
+    reader = live.build_reader([("a1", NOW), ("gone", NOW)], {"a1": 3, "a2": 70_000, "gone": 2})
+    rows = np.array([0, 1, 2], np.int32)
+    assert reader.times_read(rows).tolist() == [0, 1, 0]
+    assert reader.times_shown(rows).tolist() == [0, 3, 65_535]
+
+
+def test_a_version_is_served_only_with_the_same_features(live: Live) -> None:
+    ours = initial_version(CONFIG, NOW)
+    assert live.serve(ours)
+    other = initial_version(Config(advantage_layers=(4,), value_layers=(4,), embedding_size=4), NOW)
+    assert not live.serve(other)
+    assert live.version_id == 1
+    assert live.refused is not None
+    assert "feature schema" in live.refused
+    assert live.serve(ours)
+    assert live.refused is None
+
+
+def test_a_withdrawn_article_is_in_no_list(live: Live) -> None:
+    live.serve(initial_version(CONFIG, NOW))
+    live.put(Article("a0", "title", NOW), withdrawn=True)
+    assert live.served is not None
+    request = RankRequest("r", NOW, 5, candidates=("a0", "a1"))
+    impression = decide(request, live.served, live.catalogue, live.build_reader([], {}), NOW)
+    assert impression.article_ids == ("a1",)
+    assert impression.unknown == ("a0",)
+
+
+def test_applied_forgets_below_its_floor_and_counts_nothing_twice() -> None:
+    applied = Applied()
+    assert [applied.add(seq) for seq in (5, 3, 5)] == [True, True, False]
+    assert applied.newest == 5
+    applied.raise_floor(4)
+    assert not applied.add(3)
+    assert not applied.add(5)
+    assert applied.add(6)
+    applied.raise_floor(2)
+    assert applied.floor == 4
