@@ -6,7 +6,7 @@ from alembic import context
 from sqlalchemy import create_engine, text
 from sqlalchemy.pool import NullPool
 
-MIGRATE = "SELECT pg_advisory_xact_lock(7500398, 6)"  # the lock MIGRATE of service.store.locks
+MIGRATE = "SELECT pg_advisory_xact_lock(6582894, 6)"  # the lock MIGRATE of service.store.locks
 
 
 def address() -> str:

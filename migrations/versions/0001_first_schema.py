@@ -101,7 +101,7 @@ CREATE INDEX feedback_at_index ON feedback (at);
 -- tables themselves would do the same, but would also throw out autovacuum each time.
 CREATE FUNCTION share_log() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    PERFORM pg_advisory_xact_lock_shared(7500398, 3);
+    PERFORM pg_advisory_xact_lock_shared(6582894, 3);
     RETURN NULL;
 END $$;
 CREATE TRIGGER share_log BEFORE INSERT ON requests FOR EACH STATEMENT EXECUTE FUNCTION share_log();

@@ -172,11 +172,14 @@ class ImpressionWriter:
             return []
         connection = await self._connect()
         await self._ensure_days(connection, {day_of(each.impression.at) for each in batch})
-        async with connection.pipeline(), connection.transaction():
+        # BEGIN and COMMIT in words: psycopg's transaction() waits for the server at both ends.
+        async with connection.pipeline():
+            await connection.execute("BEGIN")
             cursors = [
                 await connection.execute(INSERT, (each.impression.request_id, each.impression.at, *each.values), prepare=True)
                 for each in batch
             ]
+            await connection.execute("COMMIT")
         rows = [await cursor.fetchone() for cursor in cursors]
         return [row[0] if row else None for row in rows]
 

@@ -5,7 +5,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Row, Select, and_, func, select, text
+from sqlalchemy import Row, Select, Text, and_, bindparam, func, select, text
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from drn.types import ClosedImpression, Event, Impression
@@ -75,8 +76,8 @@ async def by_request_id(connection: AsyncConnection, request_id: str) -> StoredI
 
 async def shown_lists(connection: AsyncConnection, request_ids: Collection[str]) -> dict[str, ShownList]:
     """The lists served under these request ids; unknown ids are absent."""
-    ids = select(func.unnest(list(request_ids)).label("request_id")).subquery()
-    query = located(select(*SHOWN)).join(ids, ids.c.request_id == requests.c.request_id)
+    wanted = bindparam("ids", list(request_ids), type_=ARRAY(Text))
+    query = located(select(*SHOWN)).where(requests.c.request_id == wanted.any_())
     return {row.request_id: shown_list(row) for row in await connection.execute(query)}
 
 

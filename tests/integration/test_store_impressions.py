@@ -1,16 +1,20 @@
-"""The impression log: written in groups, read back without loss."""
+"""The impression log: read back without loss, in the order of its numbers, and complete up to its horizon."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import fields
 from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
+import psycopg
 import pytest
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from drn.types import Event, Impression, Pin
+from drn.types import Interleaving, Pin
 from service.store import feedback, impressions
+from service.store.engine import libpq_url, reading, writing
+from service.store.errors import StoreUnavailable
 from service.store.impressions import ImpressionWriter
 
 Make = Callable[..., Any]
@@ -52,3 +56,207 @@ async def test_an_impression_comes_back_as_it_was(
     assert found.seq == seq
     assert_equal(found.impression, written)
     assert await impressions.by_request_id(connection, "other") is None
+
+
+@pytest.mark.parametrize("seed", [0, 2**63, 2**64 - 1, 2**127])
+async def test_a_seed_of_any_size_comes_back(
+    writer: ImpressionWriter, connection: AsyncConnection, make_impression: Make, seed: int
+) -> None:
+    await writer.write(make_impression(seed=seed))
+    found = await impressions.by_request_id(connection, "r1")
+    assert found
+    assert found.impression.seed == seed
+
+
+async def test_a_list_of_one_and_an_anonymous_reader(
+    writer: ImpressionWriter, connection: AsyncConnection, make_impression: Make
+) -> None:
+    written = make_impression(user_id=None, n=1, k=1, interleaving=one_slot())
+    await writer.write(written)
+    found = await impressions.by_request_id(connection, "r1")
+    assert found
+    assert_equal(found.impression, written)
+
+
+def one_slot() -> Interleaving:
+    return Interleaving(np.zeros(1, np.int32), np.full(1, 0.5, np.float32), np.ones(1, np.float32), np.zeros(1, np.bool_))
+
+
+async def test_shown_lists_tell_who_saw_what(
+    writer: ImpressionWriter, connection: AsyncConnection, make_impression: Make, noon: datetime
+) -> None:
+    seqs = [await writer.write(make_impression(f"r{i}", noon - timedelta(days=i), user_id=f"u{i}")) for i in range(3)]
+    found = await impressions.shown_lists(connection, ["r0", "r2", "r2", "unknown"])
+    assert set(found) == {"r0", "r2"}
+    assert found["r2"].seq == seqs[2]
+    assert found["r2"].at == noon - timedelta(days=2)
+    assert found["r2"].user_id == "u2"
+    assert found["r2"].article_ids == ("a4", "a3", "a2")
+    assert await impressions.shown_lists(connection, []) == {}
+
+
+async def test_exposures_follow_a_number_and_leave_out_ones_own(
+    database_url: str, connection: AsyncConnection, make_impression: Make
+) -> None:
+    async with ImpressionWriter(database_url, "mine") as mine, ImpressionWriter(database_url, "theirs") as theirs:
+        first = await mine.write(make_impression("r1"))
+        second = await theirs.write(make_impression("r2"))
+        third = await mine.write(make_impression("r3"))
+    assert [shown.seq for shown in await impressions.exposures_since(connection, 0)] == [first, second, third]
+    assert [shown.request_id for shown in await impressions.exposures_since(connection, first)] == ["r2", "r3"]
+    assert [shown.request_id for shown in await impressions.exposures_since(connection, 0, "mine")] == ["r2"]
+
+
+async def test_numbers_begin_at_one_and_follow_each_other(writer: ImpressionWriter, make_impression: Make) -> None:
+    assert [await writer.write(make_impression(f"r{i}")) for i in range(3)] == [1, 2, 3]
+
+
+async def test_closed_after_ends_at_the_first_open_impression(
+    writer: ImpressionWriter, connection: AsyncConnection, make_impression: Make, noon: datetime
+) -> None:
+    ages = [60, 50, 5, 40, 30]  # seconds: the third is still open, so what follows it waits although it is closed
+    for place, age in enumerate(ages):
+        await writer.write(make_impression(f"r{place}", noon - timedelta(seconds=age)))
+    closed_before = noon - timedelta(seconds=10)
+
+    async def closed(watermark: int, horizon: int = 5, limit: int = 10, before: datetime = closed_before) -> list[int]:
+        return [each.seq for each in await impressions.closed_after(connection, watermark, horizon, before, limit)]
+
+    assert await closed(0) == [1, 2]
+    assert await closed(1) == [2]
+    assert await closed(2) == []
+    assert await closed(3) == [4, 5]
+    assert await closed(0, horizon=1) == [1]
+    assert await closed(0, limit=1) == [1]
+    assert await closed(0, before=noon) == [1, 2, 3, 4, 5]
+    assert await closed(0, before=noon - timedelta(seconds=50)) == [1, 2]  # closed at its very second
+
+
+async def test_newest_closed_skips_open_ones_and_keeps_the_order(
+    writer: ImpressionWriter, connection: AsyncConnection, make_impression: Make, noon: datetime
+) -> None:
+    for place, age in enumerate([60, 50, 5, 40, 30]):
+        await writer.write(make_impression(f"r{place}", noon - timedelta(seconds=age)))
+    found = await impressions.newest_closed(connection, 5, noon - timedelta(seconds=10), 3)
+    assert [each.seq for each in found] == [2, 4, 5]
+    found = await impressions.newest_closed(connection, 4, noon - timedelta(seconds=10), 3)
+    assert [each.seq for each in found] == [1, 2, 4]
+
+
+async def test_closed_impressions_carry_their_feedback_in_the_order_of_the_log(
+    engine: AsyncEngine, writer: ImpressionWriter, make_impression: Make, make_event: Make, noon: datetime
+) -> None:
+    written = [make_impression(f"r{i}") for i in range(3)]
+    for impression in written:
+        await writer.write(impression)
+    events = [
+        make_event("late", "a3", at=noon + timedelta(hours=3), request_id="r0", user_id="u1", value=1.5),
+        make_event("early", "a4", at=noon + timedelta(hours=1), request_id="r0", user_id="u1"),
+        make_event("other", request_id="r2", user_id="u1"),
+        make_event("organic", user_id="u1"),
+    ]
+    async with writing(engine) as connection:
+        await feedback.record(connection, events, "w1", noon + timedelta(days=1))
+    async with reading(engine) as connection:
+        first, second, third = await impressions.closed_after(connection, 0, 3, noon, 10)
+    assert first.events == (events[0], events[1])
+    assert second.events == ()
+    assert third.events == (events[2],)
+    assert_equal(third.impression, written[2])
+
+
+async def test_the_horizon_waits_for_a_slow_writer(
+    engine: AsyncEngine, database_url: str, writer: ImpressionWriter, make_impression: Make, noon: datetime
+) -> None:
+    """A slow writer holds number 2 while number 3 is already committed: whoever took 3 for the end would never see 2."""
+    await writer.write(make_impression("r1"))
+    async with await psycopg.AsyncConnection.connect(libpq_url(database_url)) as slow:
+        await slow.execute("INSERT INTO requests (request_id, at) VALUES ('slow', %s)", [noon])
+        await slow.execute(COPY_OF_FIRST)
+        assert await writer.write(make_impression("r3")) == 3
+
+        async def look() -> list[str]:
+            async with writing(engine) as connection:
+                end = await impressions.horizon(connection)
+            async with reading(engine) as connection:
+                closed = await impressions.closed_after(connection, 0, end.impressions, noon, 10)
+            return [each.impression.request_id for each in closed]
+
+        waiting = asyncio.create_task(look())
+        await asyncio.sleep(0.3)
+        assert not waiting.done()
+        await slow.commit()
+        assert await waiting == ["r1", "slow", "r3"]
+
+
+COPY_OF_FIRST = """
+INSERT INTO impressions SELECT (jsonb_populate_record(i, '{"seq": 2, "request_id": "slow"}')).* FROM impressions i WHERE seq = 1
+"""
+
+
+async def test_the_horizon_waits_for_slow_feedback_too(
+    engine: AsyncEngine, database_url: str, make_event: Make, noon: datetime
+) -> None:
+    async with await psycopg.AsyncConnection.connect(libpq_url(database_url)) as slow:
+        await slow.execute(
+            "INSERT INTO feedback (event_id, article_id, type, at, received_at, writer) VALUES ('e', 'a', 'click', %s, %s, 'w')",
+            [noon, noon],
+        )
+        async with writing(engine) as connection:
+            assert (await feedback.record(connection, [make_event("e2")], "w1", noon)).stored[0].seq == 2
+
+        async def look() -> impressions.Horizon:
+            async with writing(engine) as connection:
+                return await impressions.horizon(connection)
+
+        waiting = asyncio.create_task(look())
+        await asyncio.sleep(0.3)
+        assert not waiting.done()
+        await slow.rollback()
+        assert await waiting == impressions.Horizon(0, 2)
+
+
+async def test_the_horizon_gives_up_on_a_writer_that_hangs(engine: AsyncEngine, database_url: str, noon: datetime) -> None:
+    async with await psycopg.AsyncConnection.connect(libpq_url(database_url)) as slow:
+        await slow.execute("INSERT INTO requests (request_id, at) VALUES ('slow', %s)", [noon])
+        began = asyncio.get_running_loop().time()
+        with pytest.raises(StoreUnavailable):
+            async with writing(engine) as connection:
+                await impressions.horizon(connection)
+        assert asyncio.get_running_loop().time() - began < 2
+
+
+async def test_reading_the_horizon_holds_up_nobody_afterwards(
+    engine: AsyncEngine, writer: ImpressionWriter, make_impression: Make
+) -> None:
+    """A learner may keep its transaction open for minutes."""
+    async with writing(engine) as connection:
+        assert await impressions.horizon(connection) == impressions.Horizon(0, 0)
+        assert await writer.write(make_impression()) == 1
+        assert await impressions.horizon(connection) == impressions.Horizon(1, 0)
+
+
+async def test_a_readers_history(
+    engine: AsyncEngine, writer: ImpressionWriter, make_impression: Make, make_event: Make, noon: datetime
+) -> None:
+    await writer.write(make_impression("r1", noon - timedelta(days=40)))
+    await writer.write(make_impression("r2"))
+    await writer.write(make_impression("r3", user_id="u2"))
+    events = [
+        make_event("e1", "a4", at=noon - timedelta(minutes=2), request_id="r1", user_id="u1"),
+        make_event("e2", "a9", at=noon - timedelta(minutes=3), user_id="u1"),
+        make_event("e3", "a9", at=noon - timedelta(minutes=1), user_id="u1"),
+        make_event("e4", "a9", "like", user_id="u1"),
+        make_event("e5", "a7", user_id="u2"),
+    ]
+    async with writing(engine) as connection:
+        await feedback.record(connection, events, "w1", noon)
+    async with reading(engine) as connection:
+        history = await impressions.reader_history(connection, "u1", 10)
+        newest = await impressions.reader_history(connection, "u1", 2)
+        nobody = await impressions.reader_history(connection, "u3", 2)
+    ago = [timedelta(minutes=minutes) for minutes in (3, 2, 1)]
+    assert history.clicks == (("a9", noon - ago[0]), ("a4", noon - ago[1]), ("a9", noon - ago[2]))
+    assert history.shown == {"a4": 2, "a3": 2, "a2": 2}
+    assert newest.clicks == history.clicks[1:]
+    assert (nobody.clicks, nobody.shown) == ((), {})

@@ -1,0 +1,85 @@
+"""The migrations and the tables that the code speaks of are the same schema."""
+
+import ast
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from sqlalchemy import create_engine
+
+import migrations
+from service.store import migrate
+from service.store.engine import sqlalchemy_url
+from service.store.tables import metadata
+
+CATALOGUE = """
+SELECT 'column', c.relname, a.attname, format_type(a.atttypid, a.atttypmod) || CASE WHEN a.attnotnull THEN ' NOT NULL' ELSE '' END
+    || coalesce(' DEFAULT ' || pg_get_expr(d.adbin, d.adrelid), '')
+FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
+WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p', 'S') AND a.attnum > 0 AND c.relname <> 'alembic_version'
+UNION ALL
+SELECT 'constraint', conrelid::regclass::text, conname, pg_get_constraintdef(oid)
+FROM pg_constraint WHERE connamespace = 'public'::regnamespace AND conrelid <> coalesce(to_regclass('alembic_version'), 0)
+UNION ALL
+SELECT 'index', tablename, indexname, indexdef FROM pg_indexes WHERE schemaname = 'public' AND tablename <> 'alembic_version'
+"""
+
+
+def schema(url: str) -> set[tuple[str, ...]]:
+    with psycopg.connect(url) as connection:
+        return set(connection.execute(CATALOGUE).fetchall())
+
+
+def test_migrations_make_the_tables_that_the_code_expects(database_url: str, empty_database_url: str) -> None:
+    engine = create_engine(sqlalchemy_url(empty_database_url))
+    metadata.create_all(engine)
+    engine.dispose()
+    assert schema(database_url) == schema(empty_database_url)
+
+
+def test_a_new_database_is_pending_until_it_is_upgraded(empty_database_url: str) -> None:
+    assert migrate.pending(empty_database_url)
+    migrate.upgrade(empty_database_url)
+    assert not migrate.pending(empty_database_url)
+    migrate.upgrade(empty_database_url)
+
+
+def test_processes_that_start_together_may_all_migrate(empty_database_url: str) -> None:
+    failures: list[BaseException] = []
+
+    def upgrade() -> None:
+        try:
+            migrate.upgrade(empty_database_url)
+        except BaseException as error:
+            failures.append(error)
+
+    # Alembic keeps its context in module globals, so threads of one process would disturb each other where processes do
+    # not: one thread migrates, beside it a raw connection holds the lock that a second process would hold.
+    with psycopg.connect(empty_database_url) as other:
+        other.execute("SELECT pg_advisory_xact_lock(6582894, 6)")
+        thread = threading.Thread(target=upgrade)
+        thread.start()
+        thread.join(0.3)
+        assert thread.is_alive()
+        assert other.execute("SELECT to_regclass('articles')").fetchone() == (None,)
+    thread.join(10)
+    assert failures == []
+    assert not migrate.pending(empty_database_url)
+
+
+def sources() -> Iterator[Path]:
+    yield from Path(migrations.__file__).parent.rglob("*.py")
+
+
+@pytest.mark.parametrize("path", [*sources()], ids=lambda path: path.name)
+def test_migrations_import_nothing_of_ours(path: Path) -> None:
+    """They must still run when the code has moved on."""
+    imported = {
+        (node.module or "") if isinstance(node, ast.ImportFrom) else alias.name
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for alias in node.names
+    }
+    assert not {name.split(".")[0] for name in imported} & {"drn", "service", "jobs"}
