@@ -14,7 +14,8 @@ from typing import Any
 import polars as pl
 
 from drn.types import Article, Event
-from jobs.importers.log import LoggedImpression, UnreadableLog, find_above, require
+from jobs.errors import UnreadableLog
+from jobs.importers.log import LoggedImpression, find_above, require
 
 DEVICES = {1: "desktop", 2: "mobile", 3: "tablet"}
 ROWS_AT_ONCE = 20_000  # a slice of a large split that fits easily into memory as Python values

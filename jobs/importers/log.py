@@ -7,10 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from drn.types import Article, Event
-
-
-class UnreadableLog(Exception):
-    """A file of the log is absent or does not have the columns of its format."""
+from jobs.errors import UnreadableLog
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,8 @@ import orjson
 import polars as pl
 
 from drn.types import Article, Event
-from jobs.importers.log import LoggedImpression, UnreadableLog, find_above, require
+from jobs.errors import UnreadableLog
+from jobs.importers.log import LoggedImpression, find_above, require
 
 BEHAVIOR_COLUMNS = ("number", "user_id", "time", "history", "list")
 NEWS_COLUMNS = ("id", "category", "subcategory", "title", "abstract", "url", "title_entities", "abstract_entities")

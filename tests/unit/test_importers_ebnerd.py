@@ -6,8 +6,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from jobs.errors import UnreadableLog
 from jobs.importers import ebnerd
-from jobs.importers.log import UnreadableLog
 
 
 def moment(day: int, hour: int = 12) -> datetime:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from jobs.errors import UnreadableLog
 from jobs.importers import mind
-from jobs.importers.log import UnreadableLog
 
 BEHAVIORS = [
     "2\tU1\t11/12/2019 2:14:46 PM\tN1 N2\tN3-0 N4-1 N3-0",

@@ -1,0 +1,48 @@
+"""The store that a command works on: the operator's PostgreSQL, else the embedded one."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from service.settings import Settings
+from service.store import embedded, migrate
+from service.store.engine import LEARNING, create_engine
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+@asynccontextmanager
+async def open_store(settings: Settings) -> AsyncIterator[AsyncEngine]:
+    """An engine on DATABASE_URL; without one, on the embedded PostgreSQL of DRN_DATA, which is started if it is down and
+    stopped again at the end if this process has started it.
+
+    Raises:
+        EmbeddedError: the embedded PostgreSQL cannot be made or started.
+    """
+    if settings.database_url:
+        async with engine_at(settings.database_url) as engine:
+            yield engine
+        return
+    server = await asyncio.to_thread(embedded.start, settings.data)
+    try:
+        if server.owned:  # nobody else is here who could have migrated it
+            await asyncio.to_thread(migrate.upgrade, server.url)
+        async with engine_at(server.url) as engine:
+            yield engine
+    finally:
+        await asyncio.to_thread(embedded.stop, server)
+
+
+@asynccontextmanager
+async def engine_at(url: str) -> AsyncIterator[AsyncEngine]:
+    """An engine with a learner's patience, closed at the end."""
+    engine = create_engine(url, timeouts=LEARNING)
+    try:
+        yield engine
+    finally:
+        await engine.dispose()

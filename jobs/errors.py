@@ -1,0 +1,21 @@
+"""What can go wrong in a job or command, as one tree: the command line prints the message and ends with 1."""
+
+
+class JobError(Exception):
+    """Every error that this package raises on purpose."""
+
+
+class UnreadableLog(JobError):
+    """A file of a public log is absent or does not have the columns of its format."""
+
+
+class Refused(JobError):
+    """The API does not accept what the simulated newsroom sends; the message is its answer."""
+
+
+class CannotRun(JobError):
+    """The demo cannot start or go on. The message says why and what to do."""
+
+
+class Stopped(JobError):
+    """The learner was asked to end while a network was being retrained."""

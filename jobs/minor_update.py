@@ -1,0 +1,39 @@
+"""The minor update as a job: closed impressions → settled duel → next version, in one transaction. [DRN §4.1]"""
+
+import asyncio
+from datetime import datetime, timedelta
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from drn import updates
+from drn.config import Config
+from drn.loop import MINOR_LIMIT
+from jobs.line import current_head
+from jobs.runner import Outcome, Published, Skipped, single_step
+from service.store import duels, impressions, locks, versions
+from service.store.locks import LEARN
+
+
+async def minor_update(connection: AsyncConnection, config: Config, now: datetime) -> Outcome:
+    """Publishes the head's child that has learned from the closed impressions that follow its watermark.
+
+    The lock is the transaction's: two learners never start from the same head, and a learner that dies lets go of it.
+    Beyond the horizon an impression with a smaller seq could still appear, so nothing beyond it is learned.
+    """
+    if not await locks.try_hold(connection, LEARN):
+        return Skipped("another learner is at work")
+    head = await current_head(connection, config)
+    if isinstance(head, Skipped):
+        return head
+    horizon = (await impressions.horizon(connection)).impressions
+    closed_before = now - timedelta(seconds=config.feedback_window)
+    closed = await impressions.closed_after(connection, head.watermark, horizon, closed_before, MINOR_LIMIT)
+    if len(closed) < config.minor_impressions:
+        return Skipped(f"{len(closed)} closed impressions since the last update; {config.minor_impressions} needed")
+    update = await asyncio.to_thread(updates.minor_update, head, closed, config, now)
+    await versions.append(connection, update.version)
+    await duels.settle(connection, update)
+    return Published(update.version.id, {**update.version.metrics, "verdict": str(update.verdict)})
+
+
+MINOR = single_step("minor_update", minor_update)

@@ -1,0 +1,235 @@
+"""A public log through the code path of live traffic, on the log's clock: score, then learn.
+
+Each logged list is ranked by `service.handlers.rank` with the articles that its reader saw as candidates, and the reader's
+clicks go to `service.handlers.feedback`. The database is one of its own, so a replay neither sees nor leaves anything.
+
+A log tells only what readers did with the lists that they were shown, in an order that is not ours. So all candidates are
+asked for (k = n) and reported as seen: every logged click is credited, every other article counts as passed over, and
+no conclusion is drawn from a place that no reader saw. What the figures say is how well each network would have ranked what
+the reader was about to click; a click-through rate cannot be had from a log.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from itertools import islice, takewhile
+from uuid import uuid4
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from psycopg import AsyncConnection as RawConnection
+from psycopg import sql
+from sqlalchemy.engine import make_url
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from drn.config import Config
+from drn.evaluation import Quality, auc, evaluate
+from drn.loop import Update, due
+from drn.types import Context, Event, Floats, Impression, RankRequest, VersionKind
+from jobs import runner
+from jobs.database import engine_at
+from jobs.errors import UnreadableLog
+from jobs.importers import bulk
+from jobs.importers.log import Log, LoggedImpression
+from jobs.major_retrain import major_retrain
+from jobs.minor_update import MINOR
+from jobs.progress import bar
+from jobs.runner import Published
+from jobs.settings import LearnerSettings
+from jobs.upkeep import FIRST_VERSION
+from service.errors import Unprocessable
+from service.handlers import feedback, rank
+from service.node import Node, open_node
+from service.settings import Settings
+from service.store import migrate
+from service.store.engine import libpq_url, translated
+
+WARM_UP = timedelta(days=1)  # figures are given for all lists and for those after the first day, as the field's tables do
+PATIENCE = 60.0  # seconds that the store may take: nobody waits for an answer here
+
+
+@dataclass(slots=True)
+class LogClock:
+    """What time it is in the log."""
+
+    now: datetime
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+@dataclass(slots=True)
+class Scores:
+    """Each list's scores at the moment of its decision, and what was clicked."""
+
+    at: list[datetime] = field(default_factory=list)
+    current: list[Floats] = field(default_factory=list)
+    explore: list[Floats] = field(default_factory=list)
+    clicked: list[NDArray[np.bool_]] = field(default_factory=list)
+    judged: int = 0  # lists with both a hit and a miss
+    auc_total: float = 0.0
+
+    def add(self, impression: Impression, clicked: frozenset[str]) -> None:
+        self.at.append(impression.at)
+        self.current.append(impression.current_scores)
+        self.explore.append(impression.explore_scores)
+        hits = np.array([article_id in clicked for article_id in impression.candidates])
+        self.clicked.append(hits)
+        if hits.any() and not hits.all():
+            self.judged += 1
+            self.auc_total += auc(impression.current_scores, hits)
+
+    @property
+    def running_auc(self) -> float:
+        """Of the current network, over the lists so far."""
+        return self.auc_total / max(1, self.judged)
+
+    def quality(self, scores: list[Floats], since: datetime) -> Quality:
+        return evaluate((own, clicked) for at, own, clicked in zip(self.at, scores, self.clicked, strict=True) if at >= since)
+
+    def rows(self) -> Iterator[tuple[str, Quality]]:
+        """The lines of the result: both networks, over all lists and after the warm-up."""
+        start, end = self.at[0], self.at[-1]
+        for name, scores in (("current", self.current), ("explore", self.explore)):
+            yield name, self.quality(scores, start)
+        if end - start > WARM_UP:
+            for name, scores in (("current, from day 2", self.current), ("explore, from day 2", self.explore)):
+                yield name, self.quality(scores, start + WARM_UP)
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """What a replay did and how well it ranked."""
+
+    scores: Scores
+    impressions: int
+    versions: int
+    serving_seconds: float  # ranking and feedback
+    learning_seconds: float  # minor and major updates
+
+
+async def replay(settings: Settings, server_url: str, log: Log, limit: int | None = None, hours: float | None = None) -> Replayed:
+    """Replays a log in a new database on the server, which is dropped at the end.
+
+    Args:
+        limit: at most so many impressions
+        hours: only so many hours of the log
+
+    Raises:
+        UnreadableLog: no impression, or a file that is not in the log's format.
+        StoreUnavailable: PostgreSQL went away, or the user may not create databases.
+    """
+    lists = selection(log, limit, hours)
+    torch.set_num_threads(LearnerSettings().threads)
+    async with scratch_database(server_url) as url:
+        await asyncio.to_thread(migrate.upgrade, url)
+        async with engine_at(url) as engine:
+            await bulk.load(engine, log, lambda: lists[0].at)
+            return await play(settings, url, engine, lists)
+
+
+def selection(log: Log, limit: int | None, hours: float | None) -> list[LoggedImpression]:
+    lists = list(islice(log.impressions(), limit))
+    if not lists:
+        raise UnreadableLog("the log holds no impression")
+    end = lists[0].at + timedelta(hours=hours) if hours is not None else lists[-1].at
+    return list(takewhile(lambda one: one.at <= end, lists))
+
+
+async def play(settings: Settings, url: str, engine: AsyncEngine, lists: list[LoggedImpression]) -> Replayed:
+    """The log's lists in order; whatever update is due comes before the list of that moment."""
+    clock, config = LogClock(lists[0].at), settings.config()
+    await runner.run(engine, FIRST_VERSION, config, clock)
+    own = settings.model_copy(
+        update={"database_url": url, "host": "127.0.0.1", "store_timeout": PATIENCE, "max_candidates": 60_000}
+    )
+    scores, updates, versions, learning = Scores(), due(config, clock.now), 1, 0.0
+    following = next(updates)
+    began = time.perf_counter()
+    async with open_node(own, clock) as node:
+        with bar("replay") as show:
+            for number, logged in enumerate(lists, start=1):
+                paused = time.perf_counter()
+                while following.at <= logged.at:
+                    clock.now = following.at
+                    versions += await learn(engine, node, config, clock, following)
+                    following = next(updates)
+                learning += time.perf_counter() - paused
+                clock.now = logged.at
+                if (impression := await serve(node, logged)) is not None:
+                    scores.add(impression, frozenset(logged.clicked))
+                show(number, len(lists), f"AUC {scores.running_auc:.4f}  version {versions}")
+    return Replayed(scores, len(lists), versions, time.perf_counter() - began - learning, learning)
+
+
+async def learn(engine: AsyncEngine, node: Node, config: Config, clock: LogClock, update: Update) -> bool:
+    """Runs one update and takes what it published into service at once; whether it published."""
+    job = MINOR if update.kind is VersionKind.MINOR else major_retrain()
+    outcome = await runner.run(engine, job, config, clock)
+    if isinstance(outcome, Published):
+        await node.follower.catch_up()
+    return isinstance(outcome, Published)
+
+
+async def serve(node: Node, logged: LoggedImpression) -> Impression | None:
+    """Ranks one logged list and reports what its reader did; None if none of its articles is described."""
+    request = RankRequest(
+        request_id=logged.id,
+        at=logged.at,
+        k=len(logged.in_view),
+        user_id=logged.user_id,
+        candidates=logged.in_view,
+        context=Context(device=logged.device),
+    )
+    try:
+        impression = await rank.rank(node, request)
+    except Unprocessable:
+        return None
+    if events := reports(node, logged, frozenset(impression.article_ids)):
+        await feedback.record(node, events, logged.at)
+    return impression
+
+
+def reports(node: Node, logged: LoggedImpression, shown: frozenset[str]) -> list[Event]:
+    """Every shown article was seen, the clicked ones were clicked. A click outside the list is organic reading."""
+    seen = [
+        Event(f"{logged.id}:seen:{name}", name, "seen", logged.at, request_id=logged.id)
+        for name in logged.in_view
+        if name in shown
+    ]
+    clicks = [
+        Event(
+            f"{logged.id}:{name}",
+            name,
+            "click",
+            logged.at,
+            request_id=logged.id if name in shown else None,
+            user_id=logged.user_id,
+        )
+        for name in logged.clicked
+        if name in node.live.catalogue
+    ]
+    return seen + clicks
+
+
+@asynccontextmanager
+async def scratch_database(server_url: str) -> AsyncIterator[str]:
+    """A new database on the server, dropped at the end. A crash may lose its newest rows, so commits need not wait for the disk.
+
+    Raises:
+        StoreUnavailable: the server cannot be reached, or its user may not create databases.
+    """
+    name = sql.Identifier(own := f"drn_replay_{uuid4().hex[:12]}")
+    url = make_url(libpq_url(server_url)).set(database=own).render_as_string(hide_password=False)
+    with translated():
+        async with await RawConnection.connect(libpq_url(server_url), autocommit=True) as connection:
+            await connection.execute(sql.SQL("CREATE DATABASE {}").format(name))
+            await connection.execute(sql.SQL("ALTER DATABASE {} SET synchronous_commit = off").format(name))
+            try:
+                yield url
+            finally:
+                await connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(name))

@@ -1,0 +1,175 @@
+"""The learner process: which job runs when, and how it ends."""
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+import structlog
+import torch
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+from apscheduler.triggers.interval import IntervalTrigger
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from drn.config import Config
+from drn.loop import MINOR_LIMIT
+from jobs import runner, upkeep
+from jobs.errors import Stopped
+from jobs.major_retrain import major_retrain
+from jobs.minor_update import MINOR
+from jobs.runner import Clock, Job, Outcome, Published
+from jobs.settings import LearnerSettings
+from service.store import runs
+from service.store.engine import reading, writing
+from service.store.errors import StoreUnavailable
+
+SLACK = 0.9  # of a period: a run of another learner that is younger than this counts as this one's
+HOUR = 3_600.0
+START_PAUSE = 0.5  # seconds between attempts to reach PostgreSQL at start
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A job and how often it is due."""
+
+    name: str
+    period: float  # seconds
+    work: Callable[[], Awaitable[None]]
+
+
+@dataclass(slots=True)
+class Learner:
+    """The jobs of one process. Any number of processes may run: locks let one learn, the ledger says what is due."""
+
+    engine: AsyncEngine
+    config: Config
+    settings: LearnerSettings
+    clock: Clock
+    stopping: bool = False
+    running: set["asyncio.Task[Any]"] = field(default_factory=set)
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        prune = upkeep.prune(self.settings)
+        return (
+            Task("partitions", 6 * HOUR, lambda: self.once(upkeep.PARTITIONS)),
+            Task("minor_update", self.config.minor_period, self.minor),
+            Task("major_retrain", self.config.major_period, lambda: self.once(major_retrain(self.check_training))),
+            Task("prune", HOUR, lambda: self.once(prune)),
+        )
+
+    async def begin(self, patience: float) -> None:
+        """Waits for PostgreSQL, begins the line where there is none, and makes sure that today can be written to.
+
+        Raises:
+            StoreUnavailable: PostgreSQL could not be reached for `patience` seconds.
+        """
+        deadline = asyncio.get_running_loop().time() + patience
+        while True:
+            try:
+                await self.run(upkeep.PARTITIONS)
+                await self.run(upkeep.FIRST_VERSION)
+                async with writing(self.engine) as connection:
+                    await upkeep.close_lost_runs(connection, self.clock())
+            except StoreUnavailable:
+                if asyncio.get_running_loop().time() > deadline:
+                    raise
+                await asyncio.sleep(START_PAUSE)
+            else:
+                return
+
+    async def schedule(self) -> AsyncIOScheduler:
+        """A scheduler with every job, not yet started. What was due while no learner ran is due at once."""
+        scheduler = AsyncIOScheduler(
+            timezone="UTC", job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
+        )
+        for task in self.tasks:
+            now, period = self.clock(), timedelta(seconds=task.period)
+            last = await self.last_started(task.name)
+            first = now + period if last is None else max(now, last + period)
+            scheduler.add_job(self.tick, IntervalTrigger(seconds=task.period), args=(task,), id=task.name, next_run_time=first)
+        return scheduler
+
+    async def tick(self, task: Task) -> None:
+        """Runs what is due. A failure is in the ledger and in the log, and the next tick tries again.
+
+        APScheduler cancels its jobs when it ends; a transaction at work must not end in the middle, so it is shielded.
+        """
+        work = asyncio.ensure_future(self.work_if_due(task))
+        self.running.add(work)
+        work.add_done_callback(self.running.discard)
+        try:
+            await asyncio.shield(work)
+        except StoreUnavailable as error:
+            log.warning("PostgreSQL is away; the next tick tries again", job=task.name, error=str(error))
+        except Stopped as stopped:
+            log.info("training was given up", job=task.name, when=str(stopped))
+        except Exception:
+            log.exception("a job failed", job=task.name)
+
+    async def work_if_due(self, task: Task) -> None:
+        if not self.stopping and due(await self.last_started(task.name), self.clock(), task.period):
+            await task.work()
+
+    async def last_started(self, name: str) -> datetime | None:
+        async with reading(self.engine) as connection:
+            newest = await runs.listing(connection, 1, name)
+        return newest[0].started_at if newest else None
+
+    async def minor(self) -> None:
+        """Minor updates until the log is consumed: after an outage there is more than one update's worth."""
+        while not self.stopping:
+            outcome = await self.run(MINOR)
+            if not isinstance(outcome, Published) or outcome.detail["impressions"] != MINOR_LIMIT:
+                return
+
+    async def once(self, job: Job) -> None:
+        await self.run(job)
+
+    async def run(self, job: Job) -> Outcome:
+        return await runner.run(self.engine, job, self.config, self.clock)
+
+    def check_training(self, done: int, steps: int) -> None:
+        """Called between training steps: the one piece of work that would keep the process from ending for minutes.
+
+        Raises:
+            Stopped: the learner was asked to end.
+        """
+        if self.stopping:
+            raise Stopped(f"after {done} of {steps} steps")
+
+    async def end(self) -> None:
+        """Waits for the transactions at work. A training is given up, which loses nothing that was committed."""
+        self.stopping = True
+        if self.running:
+            await asyncio.wait(self.running)
+
+
+def due(last: datetime | None, now: datetime, period: float) -> bool:
+    """Whether it is time again. With several learners each ticks, but only the first of a period finds the job due."""
+    return last is None or now - last >= timedelta(seconds=SLACK * period)
+
+
+async def serve(learner: Learner, patience: float) -> None:
+    """Learns until SIGTERM or SIGINT.
+
+    Args:
+        patience: seconds to wait for PostgreSQL at start.
+    """
+    asked_to_end = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, asked_to_end.set)
+    torch.set_num_threads(learner.settings.threads)
+    await learner.begin(patience)
+    scheduler = await learner.schedule()
+    scheduler.start()
+    log.info("learning", minor_period=learner.config.minor_period, major_period=learner.config.major_period)
+    await asked_to_end.wait()
+    scheduler.pause()
+    await learner.end()
+    scheduler.shutdown(wait=False)

@@ -1,0 +1,19 @@
+"""What an operator sets for the learner, from the environment; the service's settings hold the rest."""
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class LearnerSettings(BaseSettings):
+    """One value per environment variable; the field's alias is the variable's name."""
+
+    model_config = SettingsConfigDict(frozen=True, populate_by_name=True, extra="ignore")
+
+    threads: int = Field(
+        1, alias="DRN_LEARNER_THREADS", ge=1, description="of one update: these networks are too small to gain from more"
+    )
+    keep_versions: int = Field(200, alias="DRN_KEEP_VERSIONS", ge=2, description="newest versions that keep their weights")
+    keep_impression_days: int = Field(90, alias="DRN_KEEP_IMPRESSION_DAYS", ge=1, description="days of impressions that are kept")
+    keep_feedback_days: int = Field(
+        400, alias="DRN_KEEP_FEEDBACK_DAYS", ge=1, description="days of feedback; histories look back a year"
+    )

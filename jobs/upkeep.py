@@ -1,0 +1,62 @@
+"""What keeps the store in shape: the first version, days to write to, old rows and weights, and a truthful ledger."""
+
+from datetime import datetime, timedelta
+from functools import partial
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from drn.config import Config
+from drn.versions import initial_version
+from jobs.runner import Done, Job, Outcome, Published, Skipped, single_step
+from jobs.settings import LearnerSettings
+from service.store import locks, runs, versions
+from service.store.locks import LEARN, RETRAIN
+from service.store.partitions import day_of, ensure_partitions
+from service.store.partitions import prune as prune_days
+
+DAYS_AHEAD = 3  # a learner that is away for a weekend does no harm; the service makes missing days itself
+LOST_AFTER = timedelta(seconds=10)  # a run opens its row and takes its lock within milliseconds
+
+
+async def append_first(connection: AsyncConnection, config: Config, now: datetime) -> Outcome:
+    """Begins the line with an untrained version, unless it has begun."""
+    await locks.hold(connection, LEARN)
+    if await versions.head_id(connection) is not None:
+        return Skipped("the line has begun")
+    await versions.append(connection, initial_version(config, now))
+    return Published(1)
+
+
+async def make_days(connection: AsyncConnection, _config: Config, now: datetime) -> Outcome:
+    """Creates today's partition and those of the next days, before anyone must wait for it."""
+    days = [day_of(now) + timedelta(days=ahead) for ahead in range(DAYS_AHEAD + 1)]
+    await ensure_partitions(connection, days)
+    return Done({"until": str(days[-1])})
+
+
+def prune(settings: LearnerSettings) -> Job:
+    """The job that drops old days, old feedback and the weights of old versions."""
+    return single_step("prune", partial(drop_old, settings))
+
+
+async def drop_old(settings: LearnerSettings, connection: AsyncConnection, _config: Config, now: datetime) -> Outcome:
+    today = day_of(now)
+    gone = await prune_days(
+        connection,
+        impressions_before=today - timedelta(days=settings.keep_impression_days),
+        feedback_before=today - timedelta(days=settings.keep_feedback_days),
+    )
+    networks = await versions.prune(connection, settings.keep_versions, now)
+    lost = await close_lost_runs(connection, now)
+    return Done({"impressions": gone.impressions, "feedback": gone.feedback, "networks": networks, "lost_runs": lost})
+
+
+async def close_lost_runs(connection: AsyncConnection, now: datetime) -> int:
+    """Closes the rows of runs that ended without a word (`kill -9`), if it is certain that nobody is at work."""
+    if not (await locks.try_hold(connection, RETRAIN) and await locks.try_hold(connection, LEARN)):
+        return 0
+    return await runs.close_lost(connection, now - LOST_AFTER, now)
+
+
+FIRST_VERSION = single_step("first_version", append_first)
+PARTITIONS = single_step("partitions", make_days)
