@@ -11,6 +11,7 @@ from torch import Tensor
 
 from drn.config import Config
 from drn.errors import InvalidInput
+from drn.evaluation import ndcg
 from drn.network import Batch, advantage, collate, forward, q_values, to_tensors, to_weights
 from drn.optimiser import Adam
 from drn.replay import Replay
@@ -46,9 +47,9 @@ def retrain(
     metrics = {"replay": float(len(replay)), "usable": float(len(usable)), "loss": trainer.loss}
     if not len(held):
         return to_weights(trainer.params), metrics, True
-    judges = [replay.experiences[i] for i in held]
-    metrics["gate_current"] = agreement(to_tensors(start), judges, config)
-    metrics["gate_retrained"] = agreement(trainer.params, judges, config)
+    judges = telling(replay, held)
+    metrics["gate_current"] = logged_quality(judges)
+    metrics["gate_retrained"] = quality(trainer.params, judges, config)
     if metrics["gate_retrained"] < metrics["gate_current"]:
         return to_weights(trainer.params), metrics, False
     trainer.train(held, steps[1], rng, progress and (lambda done, _: progress(steps[0] + done, sum(steps))))
@@ -60,8 +61,13 @@ def held_out(replay: Replay, usable: NDArray[np.int64], config: Config) -> NDArr
     if config.gate != "offline":
         return usable[:0]
     held = usable[len(usable) - int(len(usable) * config.gate_share) :]
-    telling = sum(len(preference_pairs(replay.experiences[i])) > 0 for i in held)
-    return held if telling >= GATE_LISTS else usable[:0]
+    return held if len(telling(replay, held)) >= GATE_LISTS else usable[:0]
+
+
+def telling(replay: Replay, among: NDArray[np.int64]) -> list[Experience]:
+    """Those in which one slot was preferred to another."""
+    lists = [replay.experiences[i] for i in among]
+    return [one for one in lists if len(preference_pairs(one))]
 
 
 def training_steps(size: int, config: Config) -> int:
@@ -141,21 +147,21 @@ def pairs_of(lists: list[Experience], batch: Batch, config: Config) -> tuple[Ten
     return torch.from_numpy(slots), torch.from_numpy(np.concatenate([np.zeros(0, np.float32), *weights]))
 
 
-@torch.no_grad()
-def agreement(params: Mapping[str, Tensor], lists: list[Experience], config: Config) -> float:
-    """Σ ρ·[A_i > A_j] / Σ ρ over readers' preferences i ≻ j: the share that a network agrees with, ties half.
+def logged_quality(lists: list[Experience]) -> float:
+    """Mean nDCG@10 of clicks under the current network's scores as logged: what it knew before it saw the click.
 
-    Clicks favour what the serving network had put on top, so nDCG over them would favour it as well. Swap ratios take
-    that out, in the gate as in learning.
+    Minor updates have taught the current network these very clicks since, so to score them again would measure memory.
     """
-    agreed, total = 0.0, 0.0
-    telling = [one for one in lists if len(preference_pairs(one))]
-    for start in range(0, len(telling), GATE_BATCH):
-        some = telling[start : start + GATE_BATCH]
-        batch = collate([shown_inputs(one, config) for one in some])
-        pairs, weight = pairs_of(some, batch, config)
-        score = advantage(params, batch, config.activation)
-        margin = score[pairs[:, 0]] - score[pairs[:, 1]]
-        agreed += float((weight * (0.5 + 0.5 * torch.sign(margin))).sum())
-        total += float(weight.sum())
-    return agreed / total if total else 0.5
+    return float(np.mean([ndcg(one.current_scores[one.shown], one.clicked, 10) for one in lists]))
+
+
+@torch.no_grad()
+def quality(params: Mapping[str, Tensor], lists: list[Experience], config: Config) -> float:
+    """Mean nDCG@10 of clicks under A, over the shown slots."""
+    found: list[float] = []
+    for start in range(0, len(lists), GATE_BATCH):
+        some = lists[start : start + GATE_BATCH]
+        score = advantage(params, collate([shown_inputs(one, config) for one in some]), config.activation).numpy()
+        ends = np.cumsum([len(one.shown) for one in some])[:-1]
+        found += [ndcg(own, one.clicked, 10) for own, one in zip(np.split(score, ends), some, strict=True)]
+    return float(np.mean(found))

@@ -7,7 +7,7 @@ import torch
 from drn.config import Config
 from drn.errors import InvalidInput
 from drn.replay import Replay
-from drn.retraining import Trainer, agreement, held_out, retrain
+from drn.retraining import Trainer, held_out, logged_quality, quality, retrain
 from drn.transitions import TERMINAL, Experience
 from drn.types import Inputs, Weights
 
@@ -96,13 +96,12 @@ def test_learning_lowers_the_loss_towards_the_reward():
     assert all(np.isfinite(tensor).all() for tensor in weights.values())
 
 
-def test_agreement_by_hand():
-    """FIRST's click scores .25 above −.5: agreed. SECOND's scores 0 below .5: not. Neither was drawn: equal weights."""
-    lists = [replace(one, drawn=False) for one in (FIRST, SECOND)]
+def test_the_gates_figures_by_hand():
+    """FIRST's click is on top: 1. SECOND's is second: 1 / log2 3. The log's current scores of SECOND had it on top."""
     params = {name: torch.from_numpy(tensor) for name, tensor in IDENTITY.items()}
-    assert agreement(params, lists, CONFIG) == 0.5
-    assert agreement(params, lists[:1], CONFIG) == 1.0
-    assert agreement(params, [], CONFIG) == 0.5
+    other = replace(SECOND, current_scores=np.array([0.0, 1.0, 5.0], np.float32))
+    assert quality(params, [FIRST, other], CONFIG) == pytest.approx((1 + 1 / np.log2(3)) / 2)
+    assert logged_quality([FIRST, other]) == 1.0
 
 
 def many(count: int, clicked: list[bool]) -> Replay:
@@ -130,9 +129,10 @@ def test_a_network_that_got_worse_on_the_newest_lists_is_refused():
     upside_down = replace(FIRST, clicked=np.array([False, True]), reward=np.array([0, 1], np.float32), drawn=False)
     older = [replace(upside_down, at=float(at)) for at in range(270)]
     newest = [replace(FIRST, drawn=False, at=float(at)) for at in range(270, 300)]
-    config = replace(CONFIG, gate="offline", listwise_weight=1.0, major_rate=0.05, major_epochs=10.0)
+    config = replace(CONFIG, gate="offline", listwise_weight=1.0, major_rate=0.02, major_epochs=40.0)
     replay = Replay([*older, *newest], np.full(300, TERMINAL))
-    _, metrics, accepted = retrain(IDENTITY, replay, 300.0, config, np.random.default_rng(0))
+    linear = {**IDENTITY, "advantage.bias": np.full(2, 5, np.float32)}  # A = 2x, far from where a relu dies
+    _, metrics, accepted = retrain(linear, replay, 300.0, config, np.random.default_rng(0))
     assert not accepted
     assert metrics["gate_current"] == 1.0
     assert metrics["gate_retrained"] < 1.0
