@@ -1,0 +1,30 @@
+// The two requests of the page. A key, where one is needed, lives in this tab's session storage and nowhere else.
+
+const KEY = "drn.admin.key";
+const PATIENCE = 8000; // milliseconds; the server gives up on a slow query before that and says so
+
+export class KeyNeeded extends Error {}
+export class Refused extends Error {}
+export class Unanswered extends Error {}
+
+export const keepKey = (key) => sessionStorage.setItem(KEY, key);
+export const dropKey = () => sessionStorage.removeItem(KEY);
+export const hasKey = () => sessionStorage.getItem(KEY) !== null;
+
+const ask = async (path, options = {}) => {
+  const headers = { Accept: "application/json", ...options.headers };
+  const key = sessionStorage.getItem(KEY);
+  if (key) headers.Authorization = `Bearer ${key}`;
+  const response = await fetch(path, { ...options, headers, cache: "no-store", signal: AbortSignal.timeout(PATIENCE) }).catch((error) => {
+    throw new Unanswered(error.message);
+  });
+  if (response.ok) return response.json();
+  const problem = await response.json().catch(() => ({}));
+  const said = problem.detail || problem.title || `The service answered ${response.status}.`;
+  if (response.status === 401 || response.status === 403) throw new KeyNeeded(said);
+  throw new Refused(said);
+};
+
+export const figures = (hours) => ask(`admin/data?hours=${hours}`);
+export const rollback = (to) =>
+  ask("admin/rollback", { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ to }) });

@@ -1,0 +1,185 @@
+// The parts that are words, tallies and tables. Each takes the served document and writes into its own place.
+
+import { ago, count, day, duration, iso, moment, percent, plural, signed, time } from "./format.js";
+import { at, html, show, svg } from "./element.js";
+import { KINDS } from "./lineage.js";
+
+const hide = (id, hidden) => {
+  at(id).hidden = hidden;
+};
+
+const standing = ({ mean, wins, losses }) => {
+  if (mean === 0) return ["Current and explore are level in the live duel."];
+  const explore = mean > 0;
+  const name = html("b", { class: explore ? "in-explore" : "in-current" }, explore ? "explore" : "current");
+  const [own, other] = explore ? [wins, losses] : [losses, wins];
+  return ["In the live duel ", name, ` is ahead, ${plural(own, "win")} to ${count(other)}.`];
+};
+
+export const lead = (data) => {
+  const { served, duel, totals, now } = data;
+  if (served === null) {
+    show(at("headline"), "No version has been published yet. The learner writes the first one when it starts.");
+  } else {
+    const words = ["Version ", html("b", {}, String(served.version)), ` is served: ${KINDS[served.kind]}, ${ago(served.at, now)}. `];
+    if (duel && duel.impressions > 0) words.push(...standing(duel));
+    else words.push("Its duel waits for the first settled lists.");
+    show(at("headline"), ...words);
+  }
+  const rate = totals.shown > 0 ? totals.clicks / totals.shown : null;
+  const figures = [
+    ["lists served", count(totals.lists)],
+    ["clicks", count(totals.clicks)],
+    ["click-through", percent(rate)],
+    ["live articles", count(totals.articles)],
+  ];
+  if (totals.readers_today !== null) figures.splice(3, 0, ["readers today", count(totals.readers_today)]);
+  if (totals.fallbacks > 0) figures.push(["fallback lists", count(totals.fallbacks)]);
+  show(at("totals"), figures.map(([name, value]) => html("div", {}, html("dt", {}, name), html("dd", {}, value))));
+};
+
+const share = (part, of) => (of > 0 ? Math.max(0, Math.min(1, part / of)) : 0);
+
+const progress = (done, window) =>
+  svg(
+    "svg",
+    { viewBox: "0 0 300 8", preserveAspectRatio: "none", "aria-hidden": "true", height: 8 },
+    svg("rect", { class: "s-track", width: 300, height: 8, rx: 4 }),
+    svg("rect", { class: "s-soft", width: 300 * share(done, window), height: 8, rx: 4 }),
+  );
+
+const SCALE = 4; // the z axis runs from −4 to 4: beyond it a marker rests at the end
+const onScale = (z) => 150 + (140 * Math.max(-SCALE, Math.min(SCALE, z))) / SCALE;
+
+const zAxis = (z, lossZ) =>
+  svg(
+    "svg",
+    { viewBox: "0 0 300 44", "aria-hidden": "true" },
+    lossZ === null ? null : svg("rect", { class: "s-danger", x: 10, y: 8, width: onScale(lossZ) - 10, height: 14, rx: 3 }),
+    svg("line", { class: "s-axis", x1: 10, x2: 290, y1: 15, y2: 15 }),
+    svg("line", { class: "s-axis", x1: 150, x2: 150, y1: 9, y2: 21 }),
+    z === null ? null : svg("line", { class: "s-now", x1: onScale(z), x2: onScale(z), y1: 5, y2: 25 }),
+    svg("text", { x: 150, y: 40, "text-anchor": "middle" }, "0"),
+    svg("text", { x: 10, y: 40 }, `−${SCALE}`),
+    svg("text", { x: 290, y: 40, "text-anchor": "end" }, `+${SCALE}`),
+  );
+
+const OUTLOOK = {
+  explore_won: ["As it stands, ", html("b", { class: "in-explore" }, "explore"), " would become current."],
+  current_won: ["As it stands, explore would be reset to ", html("b", { class: "in-current" }, "current"), "."],
+  undecided: ["As it stands, nothing would change."],
+};
+
+const outlook = (duel, settings) => {
+  if (duel.impressions === 0) return ["No list has been settled in this duel yet: a list settles when its feedback window ends."];
+  const when = settings.duel_window === null ? "Readers decide at every minor update. " : duel.needed > 0 ? `${plural(duel.needed, "settled list")} more, then readers decide. ` : "The window is full: readers decide at the next minor update. ";
+  return [when, ...OUTLOOK[duel.forecast].map((part) => (typeof part === "string" ? part : part.cloneNode(true)))];
+};
+
+const tally = (label, value, colour) => html("div", {}, html("b", { class: colour }, count(value)), html("span", {}, label));
+
+export const liveDuel = (data) => {
+  const { duel, settings, now } = data;
+  if (duel === null) {
+    show(at("duel-opened"));
+    show(at("duel"), html("p", { class: "empty" }, "No duel is running yet."));
+    return;
+  }
+  const { duel_window: window, duel_loss_z: lossZ } = settings;
+  show(at("duel-opened"), `opened by version ${duel.id}, ${ago(duel.opened, now)}`);
+  const waiting = duel.waiting > 0 ? `${count(duel.waiting)} more wait to settle` : "";
+  const settled = window === null ? plural(duel.impressions, "list") + " settled" : `${count(duel.impressions)} of ${count(window)} lists settled`;
+  show(
+    at("duel"),
+    html(
+      "div",
+      { class: "duel" },
+      html("div", { class: "tally" }, tally("current wins", duel.losses, "in-current"), tally("ties", duel.ties, "ties"), tally("explore wins", duel.wins, "in-explore")),
+      html("figure", {}, progress(duel.impressions, window ?? duel.impressions), html("figcaption", {}, html("span", {}, settled), html("span", {}, waiting))),
+      html("figure", {}, zAxis(duel.z, lossZ), html("figcaption", {}, html("span", {}, `z ${signed(duel.z)}`), html("span", {}, lossZ === null ? "" : `reset below ${signed(lossZ, 1)}`))),
+      html("p", { class: "verdict" }, ...outlook(duel, settings)),
+    ),
+  );
+};
+
+export const articles = (data) => {
+  const rows = data.articles;
+  hide("articles-empty", rows.length > 0);
+  show(at("articles-empty"), "No list has been served yet.");
+  show(at("shown-readout"), rows.length > 0 ? `most shown in the newest ${plural(data.recent, "list")}` : "");
+  const most = Math.max(1, ...rows.map((row) => row.shown));
+  show(
+    at("articles"),
+    rows.map((row) =>
+      html(
+        "li",
+        {},
+        html("div", { class: "title", title: row.title }, row.title, html("span", { class: "of" }, [row.category, `shown ${count(row.shown)} times`, row.pinned ? "pinned" : null].filter(Boolean).join(" · "))),
+        html("div", { class: "bar" }, svg("svg", { viewBox: "0 0 100 6", preserveAspectRatio: "none", "aria-hidden": "true" }, svg("rect", { class: "s-track", width: 100, height: 6, rx: 3 }), svg("rect", { class: "s-soft", width: (100 * row.shown) / most, height: 6, rx: 3 }))),
+        html("span", { class: "rate", title: `${plural(row.clicks, "click")} so far` }, percent(row.clicks / row.shown, 0)),
+      ),
+    ),
+  );
+};
+
+export const returns = (data) => {
+  if (data.returns.length < 2) {
+    show(at("returns"));
+    return;
+  }
+  show(
+    at("returns"),
+    html("h3", {}, "Readers who came back the next day"),
+    html(
+      "ol",
+      { class: "days" },
+      data.returns.map((row) =>
+        html(
+          "li",
+          {},
+          html("b", {}, percent(row.returned / row.readers, 0)),
+          svg("svg", { viewBox: "0 0 100 4", preserveAspectRatio: "none", "aria-hidden": "true" }, svg("rect", { class: "s-track", width: 100, height: 4 }), svg("rect", { class: "s-soft", width: 100 * share(row.returned, row.readers), height: 4 })),
+          html("span", { title: plural(row.readers, "reader") }, row.complete ? day(row.day) : "so far"),
+        ),
+      ),
+    ),
+  );
+};
+
+const JOBS = { minor_update: "Minor update", major_retrain: "Major update", rollback: "Rollback" };
+
+/** Skipped runs of one job for one reason that follow each other become one row. */
+const folded = (runs) => {
+  const rows = [];
+  for (const run of runs) {
+    const last = rows.at(-1);
+    if (last && run.outcome === "skipped" && last.outcome === "skipped" && last.job === run.job && last.reason === run.reason) last.times += 1;
+    else rows.push({ ...run, times: 1 });
+  }
+  return rows;
+};
+
+const detail = (run) => {
+  if (run.reason) return run.reason;
+  return run.version ? `made version ${run.version}` : "";
+};
+
+const jobRow = (run, now) =>
+  html(
+    "tr",
+    {},
+    html("td", { class: "job" }, JOBS[run.job] ?? run.job.replaceAll("_", " ")),
+    html("td", {}, html("time", { datetime: iso(run.started), title: iso(run.started) }, now - run.started > 86_400 ? moment(run.started, Infinity) : time(run.started))),
+    html("td", { class: "number" }, run.ended === null ? "" : duration(run.ended - run.started)),
+    html("td", {}, html("span", { class: `outcome ${run.outcome}` }, run.times > 1 ? `${run.outcome} × ${run.times}` : run.outcome)),
+    html("td", {}, detail(run)),
+  );
+
+export const jobs = (data) => {
+  const { settings } = data;
+  hide("jobs", data.jobs.length === 0);
+  hide("jobs-empty", data.jobs.length > 0);
+  show(at("jobs-empty"), "No job has run yet. Is the learner running? python -m jobs schedule");
+  show(at("jobs-readout"), `minor updates every ${duration(settings.minor_period)}, major ones every ${duration(settings.major_period)}`);
+  show(at("jobs").tBodies[0], folded(data.jobs).slice(0, 12).map((run) => jobRow(run, data.now)));
+};
