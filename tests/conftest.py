@@ -1,8 +1,9 @@
 """A real PostgreSQL for every test that asks for one: one server per run, one migrated template, one copy per test."""
 
 import os
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from uuid import uuid4
 
 import psycopg
@@ -61,10 +62,16 @@ def empty_database_url(server_url: str) -> Iterator[str]:
         yield url
 
 
+@pytest.fixture(scope="session")
+def fresh_database(server_url: str, template: str) -> Callable[[], AbstractContextManager[str]]:
+    """Makes migrated databases, each dropped at the end of its `with` block."""
+    return partial(database, server_url, template)
+
+
 @pytest.fixture
-def database_url(server_url: str, template: str) -> Iterator[str]:
+def database_url(fresh_database: Callable[[], AbstractContextManager[str]]) -> Iterator[str]:
     """A migrated database of this test's own."""
-    with database(server_url, template) as url:
+    with fresh_database() as url:
         yield url
 
 

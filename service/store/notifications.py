@@ -33,16 +33,16 @@ class Listener:
         await self.close()
 
     async def wait(self, seconds: float) -> frozenset[str]:
-        """The channels that were notified, as soon as one is; empty after `seconds`, also while PostgreSQL is away."""
+        """The channels that were notified, as soon as one is, and all that were with it; empty after `seconds`, also while PostgreSQL is away."""
         deadline = asyncio.get_running_loop().time() + seconds
         try:
             connection = await self._listening()
-            async for notice in connection.notifies(timeout=max(0.0, deadline - asyncio.get_running_loop().time()), stop_after=1):
-                return frozenset({notice.channel})
+            left = max(0.0, deadline - asyncio.get_running_loop().time())
+            return frozenset([notice.channel async for notice in connection.notifies(timeout=left, stop_after=1)])
         except (psycopg.Error, OSError):
             await self.close()
             await asyncio.sleep(max(0.0, deadline - asyncio.get_running_loop().time()))
-        return frozenset()
+            return frozenset()
 
     async def close(self) -> None:
         if self._connection is not None:

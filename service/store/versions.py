@@ -17,6 +17,7 @@ from drn.types import DuelState, Model, VersionKind, Weights
 from drn.versions import Version
 from service.store import duels
 from service.store.errors import NoSuchVersion, VersionConflict, WeightsPruned
+from service.store.locks import LEARN, try_hold
 from service.store.tables import model_versions, weights
 
 CHANNEL = "drn_versions"
@@ -171,8 +172,11 @@ def version_row(row: Row[tuple[object, ...]]) -> VersionRow:
 async def prune(connection: AsyncConnection, keep_versions: int, now: datetime) -> int:
     """Drops weights that only old versions use; returns how many networks went.
 
-    Whole stay the newest `keep_versions` versions and the newest `LANDMARKS` that are no minor updates.
+    Whole stay the newest `keep_versions` versions and the newest `LANDMARKS` that are no minor updates. Nothing goes while
+    a learner is at work, who may be about to use old weights again.
     """
+    if not await try_hold(connection, LEARN):
+        return 0
     newest = select(model_versions.c.id).order_by(model_versions.c.id.desc()).limit(keep_versions)
     landmarks = (
         select(model_versions.c.id)

@@ -1,0 +1,94 @@
+"""Counts read from the log are those that a catalogue which saw every event live would have."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+import numpy as np
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from drn.catalogue import Catalogue, epoch
+from drn.config import Config
+from drn.types import Article
+from service.store import feedback, impressions
+from service.store.counters import window_counts
+from service.store.engine import reading, writing
+from service.store.impressions import ImpressionWriter
+
+Make = Callable[..., Any]
+AGES = [
+    0,
+    1,
+    149,
+    150,
+    151,
+    3_400,
+    3_599,
+    3_601,
+    7_000,
+    80_000,
+    90_000,
+    600_000,
+    700_000,
+    30_000_000,
+    31_536_000,
+    40_000_000,
+]  # seconds
+
+
+def empty(noon: datetime) -> Catalogue:
+    catalogue = Catalogue(Config())
+    for i in range(5):
+        catalogue.put(Article(f"a{i}", "title", noon))
+    return catalogue
+
+
+async def test_rebuilt_counts_equal_live_counts(
+    engine: AsyncEngine, database_url: str, make_impression: Make, make_event: Make, noon: datetime
+) -> None:
+    now = noon + timedelta(seconds=77, microseconds=999_999)
+    live = empty(noon)
+    live.advance(epoch(now))
+    times = [now - timedelta(seconds=age) for age in sorted(AGES, reverse=True)]
+    async with ImpressionWriter(database_url, "w1") as writer:
+        for place, at in enumerate(times):
+            impression = make_impression(f"r{place}", at)
+            await writer.write(impression)
+            live.expose(np.array([live.row(article_id) for article_id in impression.article_ids], np.int32), epoch(at))
+    events = [make_event(f"e{place}", f"a{place % 5}", at=at) for place, at in enumerate(times)]
+    noise = [make_event(f"d{place}", "a1", "dwell", at=at) for place, at in enumerate(times)]
+    async with writing(engine) as connection:
+        await feedback.record(connection, [*events, *noise], "w1", now)
+    for event in events:
+        live.click(int(event.article_id[1]), epoch(event.at))
+
+    rebuilt = empty(noon)
+    rebuilt.advance(epoch(now))
+    async with writing(engine) as connection:
+        upto = await impressions.horizon(connection)
+    async with reading(engine) as connection:
+        for found in await window_counts(connection, now, upto):
+            rows = np.array([rebuilt.row(article_id) for article_id in found.article_ids], np.int32)
+            rebuilt.load_counts(found.kind, found.window, rows, found.buckets, found.counts)
+    assert live.counts[:5].sum() > 100
+    np.testing.assert_array_equal(rebuilt.counts[:5], live.counts[:5])
+    for catalogue in (live, rebuilt):
+        catalogue.advance(epoch(now) + 3_000)
+    np.testing.assert_array_equal(rebuilt.counts[:5], live.counts[:5])
+
+
+async def test_what_follows_the_horizon_is_left_to_the_follower(
+    engine: AsyncEngine, database_url: str, make_impression: Make, make_event: Make, noon: datetime
+) -> None:
+    async with ImpressionWriter(database_url, "w1") as writer:
+        await writer.write(make_impression("r1"))
+        async with writing(engine) as connection:
+            await feedback.record(connection, [make_event("e1")], "w1", noon)
+            upto = await impressions.horizon(connection)
+        await writer.write(make_impression("r2"))
+        async with writing(engine) as connection:
+            await feedback.record(connection, [make_event("e2")], "w1", noon)
+    async with reading(engine) as connection:
+        found = await window_counts(connection, noon, upto)
+    assert [(each.kind, each.window) for each in found] == [(kind, w) for kind in ("clicks", "exposures") for w in range(5)]
+    assert all(each.counts.max() == 1 for each in found)

@@ -1,0 +1,202 @@
+"""Job runs, API keys, erasures, retention and notices."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import date, datetime, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from drn.config import Config
+from drn.types import Article, DuelState, Model, Verdict, VersionKind
+from drn.updates import MinorUpdate, Settled
+from drn.versions import Version
+from service.store import articles, duels, erasures, feedback, impressions, keys, partitions, runs, versions
+from service.store.engine import reading, writing
+from service.store.impressions import ImpressionWriter
+from service.store.notifications import Listener
+
+Make = Callable[..., Any]
+
+
+@pytest.fixture
+def version(noon: datetime) -> Version:
+    """The least that the line accepts."""
+    return Version(1, None, VersionKind.INITIAL, noon, Model({}, {}), DuelState(1), 0, Config(), "schema", {})
+
+
+async def test_a_run_is_opened_and_closed_once(connection: AsyncConnection, version: Version, noon: datetime) -> None:
+    await versions.append(connection, version)
+    run = await runs.open(connection, "minor_update", noon)
+    other = await runs.open(connection, "major_retrain", noon + timedelta(seconds=1))
+    assert [row.outcome for row in await runs.listing(connection)] == ["running", "running"]
+    later = noon + timedelta(minutes=1)
+    assert await runs.close(connection, run, "published", later, version_id=1, detail={"wins": 3})
+    assert not await runs.close(connection, run, "failed", later)
+    assert await runs.listing(connection, job="minor_update") == [
+        runs.Run(run, "minor_update", noon, later, "published", 1, {"wins": 3})
+    ]
+    assert [row.id for row in await runs.listing(connection, limit=1)] == [other]
+    with pytest.raises(IntegrityError, match="outcome"):
+        await runs.close(connection, other, "forgotten", later)
+
+
+async def test_runs_whose_process_died_are_closed_by_another(connection: AsyncConnection, noon: datetime) -> None:
+    lost = await runs.open(connection, "minor_update", noon)
+    alive = await runs.open(connection, "minor_update", noon + timedelta(hours=2))
+    now = noon + timedelta(hours=3)
+    assert await runs.close_lost(connection, noon + timedelta(hours=1), now) == 1
+    found = {row.id: row for row in await runs.listing(connection)}
+    assert (found[lost].outcome, found[lost].ended_at, found[alive].outcome) == ("failed", now, "running")
+
+
+async def test_keys_are_in_force_until_they_are_revoked(connection: AsyncConnection, noon: datetime) -> None:
+    app = await keys.create(connection, "app", "a" * 64, ["rank", "feedback"], noon)
+    cms = await keys.create(connection, "cms", "b" * 64, ["articles"], noon + timedelta(seconds=1))
+    assert await keys.active(connection) == [app, cms]
+    assert app.scopes == ("feedback", "rank")
+    assert await keys.revoke(connection, app.id, noon)
+    assert not await keys.revoke(connection, app.id, noon)
+    assert await keys.active(connection) == [cms]
+    assert [key.revoked_at for key in await keys.listing(connection)] == [noon, None]
+
+
+async def test_a_key_is_stored_as_a_digest_and_once(connection: AsyncConnection, noon: datetime) -> None:
+    with pytest.raises(IntegrityError, match="hash"):
+        await keys.create(connection, "app", "drn_the-key-itself", ["rank"], noon)
+    await connection.rollback()
+    await keys.create(connection, "app", "a" * 64, ["rank"], noon)
+    with pytest.raises(IntegrityError, match="hash"):
+        await keys.create(connection, "again", "a" * 64, ["rank"], noon)
+
+
+async def test_an_erased_reader_is_nowhere(
+    engine: AsyncEngine, database_url: str, version: Version, make_impression: Make, make_event: Make, noon: datetime
+) -> None:
+    async with ImpressionWriter(database_url, "w1") as writer:
+        for request_id, at, user_id in [
+            ("r1", noon, "secret"),
+            ("r2", noon - timedelta(days=3), "secret"),
+            ("r3", noon, "other"),
+            ("r4", noon, None),
+        ]:
+            await writer.write(make_impression(request_id, at, user_id))
+    events = [
+        make_event("e1", request_id="r1", user_id="secret"),
+        make_event("e2", request_id="r2"),  # credited, but without its reader
+        make_event("e3", user_id="secret"),
+        make_event("e4", request_id="r3", user_id="other"),
+    ]
+    settled = (Settled("r1", noon, "secret", 1, 0.5), Settled("r3", noon, "other", 1, -0.5))
+    async with writing(engine) as connection:
+        await feedback.record(connection, events, "w1", noon)
+        await versions.append(connection, version)
+        await duels.settle(connection, MinorUpdate(version, settled, Verdict.UNDECIDED, version.duel))
+
+    async with writing(engine) as connection:
+        receipt = await erasures.erase_user(connection, "secret", noon)
+    assert (receipt.impressions, receipt.feedback, receipt.outcomes) == (2, 3, 1)
+    assert receipt.concerns("secret")
+    assert not receipt.concerns("other")
+    async with reading(engine) as connection:
+        assert await erasures.since(connection, 0) == [receipt]
+        assert await erasures.since(connection, receipt.id) == []
+        assert set(await impressions.shown_lists(connection, ["r1", "r2", "r3", "r4"])) == {"r3", "r4"}
+        history = await impressions.reader_history(connection, "secret", 10)
+        assert (history.clicks, history.shown) == ((), {})
+        assert [stored.event.event_id for stored in await feedback.events_since(connection, 0)] == ["e4"]
+        outcomes = {outcome.user_id: outcome for outcome in await duels.outcomes(connection, 1)}
+        assert set(outcomes) == {None, "other"}
+        assert outcomes[None].outcome == 0.5
+        assert await mentions(connection, "secret") == []
+        assert await mentions(connection, "r1") == []
+
+
+async def mentions(connection: AsyncConnection, word: str) -> list[str]:
+    """The tables in which some row holds the word."""
+    tables = (await connection.scalars(text("SELECT tablename FROM pg_tables WHERE schemaname = 'public'"))).all()
+    return [
+        table
+        for table in tables
+        if await connection.scalar(
+            text(f"SELECT count(*) FROM {table} t WHERE t::text ~ ('\\m' || :word || '\\M')"), {"word": word}
+        )
+    ]
+
+
+async def test_erasing_a_stranger_leaves_a_receipt_too(connection: AsyncConnection, noon: datetime) -> None:
+    receipt = await erasures.erase_user(connection, "nobody", noon)
+    assert (receipt.impressions, receipt.feedback, receipt.outcomes) == (0, 0, 0)
+    assert receipt.concerns("nobody")
+
+
+async def test_retention_drops_whole_days_and_keeps_histories(
+    engine: AsyncEngine, database_url: str, make_impression: Make, make_event: Make, noon: datetime
+) -> None:
+    async with ImpressionWriter(database_url, "w1") as writer:
+        for i in range(4):
+            await writer.write(make_impression(f"r{i}", noon - timedelta(days=i)))
+    events = [make_event(f"e{i}", at=noon - timedelta(days=i), request_id=f"r{i}", user_id="u1") for i in range(4)]
+    async with writing(engine) as connection:
+        await feedback.record(connection, events, "w1", noon)
+    async with writing(engine) as connection:
+        limits = {"impressions_before": date(2026, 11, 21), "feedback_before": date(2026, 11, 20)}
+        pruned = await partitions.prune(connection, **limits)
+        assert pruned == partitions.Pruned((date(2026, 11, 19), date(2026, 11, 20)), 2, 1)
+        assert await partitions.prune(connection, **limits) == partitions.Pruned((), 0, 0)
+    async with reading(engine) as connection:
+        assert await partitions.existing(connection) == (date(2026, 11, 21), date(2026, 11, 22))
+        assert await impressions.by_request_id(connection, "r3") is None
+        assert await impressions.by_request_id(connection, "r1") is not None
+        kept = {stored.event.event_id: stored.event.request_id for stored in await feedback.events_since(connection, 0)}
+        assert kept == {"e0": "r0", "e1": "r1", "e2": None}
+        history = await impressions.reader_history(connection, "u1", 10)
+        assert len(history.clicks) == 3
+
+
+async def test_days_may_be_made_ahead_and_twice(connection: AsyncConnection) -> None:
+    days = [date(2026, 12, 31), date(2027, 1, 1)]
+    await partitions.ensure_partitions(connection, days)
+    await partitions.ensure_partitions(connection, days)
+    assert await partitions.existing(connection) == tuple(days)
+
+
+async def test_commits_wake_those_who_listen(engine: AsyncEngine, database_url: str, noon: datetime) -> None:
+    async with Listener(database_url) as listener:
+        assert await listener.wait(0.05) == frozenset()
+        waiting = asyncio.create_task(listener.wait(5))
+        async with writing(engine) as connection:
+            await articles.upsert(connection, [Article("a", "t", noon)], noon)
+            await asyncio.sleep(0.1)
+            assert not waiting.done()
+        assert await asyncio.wait_for(waiting, 1) == {"drn_articles"}
+        async with writing(engine) as connection:
+            await erasures.erase_user(connection, "u1", noon)
+            await keys.create(connection, "app", "a" * 64, ["rank"], noon)
+        assert await listener.wait(1) | await listener.wait(0.2) == {"drn_keys", "drn_erasures"}
+
+
+async def test_a_listener_whose_connection_was_killed_listens_again(
+    engine: AsyncEngine, database_url: str, noon: datetime
+) -> None:
+    async with Listener(database_url) as listener:
+        await listener.wait(0.05)
+        async with writing(engine) as connection:
+            await connection.execute(
+                text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'drn listener'")
+            )
+        assert await listener.wait(0.1) == frozenset()
+        await listener.wait(0.05)
+        async with writing(engine) as connection:
+            await articles.upsert(connection, [Article("a", "t", noon)], noon)
+        assert await listener.wait(1) == {"drn_articles"}
+
+
+async def test_a_listener_without_a_server_only_waits() -> None:
+    async with Listener("postgresql://drn@127.0.0.1:1/drn") as listener:
+        began = asyncio.get_running_loop().time()
+        assert await listener.wait(0.2) == frozenset()
+        assert 0.15 < asyncio.get_running_loop().time() - began < 1
