@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from drn.config import Config
-from drn.errors import InvalidInput
 from drn.evaluation import ndcg
 from drn.network import Batch, advantage, collate, forward, q_values, to_tensors, to_weights
 from drn.optimiser import Adam
@@ -32,13 +31,11 @@ def retrain(
 
     With the offline gate the newest `gate_share` is held out, judges, and is then learned from as well: in news the
     newest hours are worth most, and a second training from the start would cost as much as the first.
-
-    Raises:
-        InvalidInput: no experience tells what its reader looked at.
+    Where no experience tells what its reader looked at, there is nothing to let pass.
     """
     usable = replay.informative()
     if not len(usable):
-        raise InvalidInput("nothing to retrain on: no impression tells what its reader looked at")
+        return start, {"replay": float(len(replay)), "usable": 0.0}, False
     held = held_out(replay, usable, config)
     older = usable[: len(usable) - len(held)]
     steps = [training_steps(len(share), config) for share in (older, held)]

@@ -182,9 +182,6 @@ def major_update(
     Args:
         closed: the newest closed impressions in the order of the log, with all their feedback, late clicks too
         progress: called with (steps done, steps in all)
-
-    Raises:
-        InvalidInput: no impression tells what its reader looked at.
     """
     replay = Replay.of(closed, config, now)
     rng = np.random.default_rng(np.random.SeedSequence([config.root_seed, base.id, MAJOR_STREAM]))

@@ -5,7 +5,6 @@ import pytest
 import torch
 
 from drn.config import Config
-from drn.errors import InvalidInput
 from drn.replay import Replay
 from drn.retraining import Trainer, held_out, logged_quality, quality, retrain
 from drn.transitions import TERMINAL, Experience
@@ -140,5 +139,7 @@ def test_a_network_that_got_worse_on_the_newest_lists_is_refused():
 
 def test_lists_of_which_nothing_is_known_teach_nothing():
     silent = replace(FIRST, clicked=np.zeros(2, np.bool_), examined=np.zeros(2, np.bool_))
-    with pytest.raises(InvalidInput, match="nothing to retrain on"):
-        retrain(IDENTITY, Replay([silent], np.array([TERMINAL])), 1.0, CONFIG, np.random.default_rng(0))
+    weights, metrics, accepted = retrain(IDENTITY, Replay([silent], np.array([TERMINAL])), 1.0, CONFIG, np.random.default_rng(0))
+    assert weights is IDENTITY
+    assert metrics == {"replay": 1.0, "usable": 0.0}
+    assert not accepted

@@ -1,4 +1,3 @@
-from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -316,7 +315,6 @@ def test_a_late_click_reaches_the_replay(first):
     closed = served(first, 60)
     silent = [replace(one, events=()) for one in closed]
     now = NOON + timedelta(days=1)
-    with pytest.raises(InvalidInput, match="nothing to retrain on"):
-        major_update(first, silent, CONFIG, now)
+    assert not major_update(first, silent, CONFIG, now).accepted
     late = [replace(closed[0], events=closed[0].events or closed[1].events), *silent[1:]]
-    assert Counter(major_update(first, late, CONFIG, now).metrics)["usable"] == 1
+    assert major_update(first, late, CONFIG, now).metrics["usable"] == 1
