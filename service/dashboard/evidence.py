@@ -16,7 +16,7 @@ from service.store.dashboard import Outcome
 from service.store.duels import DuelRow
 
 LEVEL = 0.95
-MOST = 50_000  # settled impressions behind the band at the most when it starts; it starts anew with twice as many
+MOST = 20_000  # settled impressions that the band starts with; it starts anew at twice as many, for /rank runs beside it
 DUELS = 2_000  # that are looked at to find where to start
 
 

@@ -1,3 +1,4 @@
+import { tick } from "./format.js";
 import uPlot from "./vendor/uplot/uPlot.esm.js";
 
 // Canvas cannot read custom properties, so the palette is looked up whenever a chart draws: a change of colour scheme needs
@@ -19,12 +20,7 @@ const clockAxis = (more = {}) =>
   axis({
     grid: { show: false },
     space: 64,
-    values: [
-      // least distance of two ticks (s), format, what replaces it at a new year, month, day, hour, minute, second
-      [86400, "{WWW} {D}", null, null, null, null, null, null, 0],
-      [60, "{HH}:{mm}", null, null, "{WWW}", null, null, null, 0],
-      [1, "{HH}:{mm}:{ss}", null, null, null, null, null, null, 0],
-    ],
+    values: (u, ticks, index, space, step) => ticks.map((at) => tick(at, step)),
     ...more,
   });
 
@@ -57,8 +53,8 @@ const sideNames = (u) => {
   const { ctx, bbox } = u;
   ctx.save();
   ctx.font = FONT.replace("11px", `${11 * devicePixelRatio}px`);
-  ctx.textAlign = "left";
-  const x = bbox.left + 8 * devicePixelRatio;
+  ctx.textAlign = "right";
+  const x = bbox.left + bbox.width - 4 * devicePixelRatio;
   ctx.fillStyle = ink("explore");
   ctx.textBaseline = "top";
   ctx.fillText("explore ahead", x, bbox.top + 2 * devicePixelRatio);
@@ -86,7 +82,7 @@ const around = (least, values) => {
 };
 
 // The band starts as wide as the scale of outcomes: ranging over its settled part keeps the rest from being flat.
-const settled = (values) => values.slice(Math.floor(values.length / 5));
+const settled = (values) => values.slice(Math.floor(values.length / 3));
 
 const meanOptions = (onMove, sync) => {
   const options = base(200, onMove);

@@ -46,14 +46,19 @@ const belief = (point) => {
 
 const readOutcomes = (data) => {
   const { buckets } = data.outcomes;
-  const newest = buckets.findLastIndex((bucket) => bucket.wins + bucket.losses + bucket.ties > 0);
-  const i = Math.min(moved.outcomes ?? newest, buckets.length - 1);
-  if (i < 0) return show(at("wins-readout"));
-  const bucket = buckets[i];
-  const words = [moved.outcomes === null ? "latest: " : `${moment(bucket.at, data.now - buckets[0].at)}: `];
-  words.push(html("b", { class: "in-explore" }, count(bucket.wins)), " explore, ", html("b", { class: "in-current" }, count(bucket.losses)), ` current, ${plural(bucket.ties, "tie")}`);
-  if (bucket.mean !== null) words.push(` · mean so far ${signed(bucket.mean, 3)}`);
-  return show(at("wins-readout"), ...words);
+  if (buckets.length === 0) return show(at("wins-readout"));
+  const pointed = buckets[moved.outcomes ?? -1];
+  const sum = (name) => (pointed ? pointed[name] : buckets.reduce((total, bucket) => total + bucket[name], 0));
+  const mean = (pointed ?? buckets.at(-1)).mean;
+  return show(
+    at("wins-readout"),
+    pointed ? `${moment(pointed.at, data.now - buckets[0].at)}: ` : "in all: ",
+    html("b", { class: "in-explore" }, count(sum("wins"))),
+    " explore, ",
+    html("b", { class: "in-current" }, count(sum("losses"))),
+    ` current, ${plural(sum("ties"), "tie")}`,
+    mean === null ? "" : ` · mean so far ${signed(mean, 3)}`,
+  );
 };
 
 const drawOutcomes = (data) => {
@@ -78,8 +83,11 @@ const drawOutcomes = (data) => {
   show(at("wins-foot"), `${belief(known)} Mean outcome of a reader's session since ${moment(data.outcomes.since, Infinity)}, over ${plural(known.sessions, "session")} with clicks, with a ${percent(level, 0)} band that stays valid while you watch.`);
 };
 
+/** The buckets that are over: the one under way has lists whose clicks are still to come, and would look like a fall. */
+const finished = (data) => (data.traffic.length > 1 ? data.traffic.slice(0, -1) : data.traffic);
+
 const readTraffic = (data) => {
-  const rows = data.traffic;
+  const rows = finished(data);
   const i = Math.min(moved.traffic ?? rows.length - 1, rows.length - 1);
   if (i < 0) return show(at("ctr-readout"));
   const row = rows[i];
@@ -88,7 +96,7 @@ const readTraffic = (data) => {
 };
 
 const drawTraffic = (data) => {
-  const rows = data.traffic;
+  const rows = finished(data);
   const any = rows.some((row) => row.shown > 0);
   at("ctr").hidden = !any;
   at("ctr-empty").hidden = any;

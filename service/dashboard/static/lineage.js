@@ -126,7 +126,7 @@ const details = (version, data, onRollback) => {
   facts.push(fact("Digest", html("code", { title: version.digest }, version.digest.slice(0, 8))));
   const button = html("button", { type: "button", disabled: version.id === served || !version.servable ? "" : null }, why(version, served));
   button.addEventListener("click", () => onRollback(version.id));
-  return [html("p", {}, story(version, data)), html("dl", {}, facts), button];
+  return [html("p", {}, story(version, data)), button, html("dl", {}, facts)];
 };
 
 /** Draws the line into #line and the chosen version into #version. */

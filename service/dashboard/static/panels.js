@@ -8,12 +8,11 @@ const hide = (id, hidden) => {
   at(id).hidden = hidden;
 };
 
-const standing = ({ mean, wins, losses }) => {
-  if (mean === 0) return ["Current and explore are level in the live duel."];
-  const explore = mean > 0;
-  const name = html("b", { class: explore ? "in-explore" : "in-current" }, explore ? "explore" : "current");
-  const [own, other] = explore ? [wins, losses] : [losses, wins];
-  return ["In the live duel ", name, ` is ahead, ${plural(own, "win")} to ${count(other)}.`];
+const standing = ({ wins, losses }) => {
+  if (wins + losses === 0) return ["No list of the live duel has a winner yet."];
+  const explore = html("b", { class: "in-explore" }, "explore");
+  const current = html("b", { class: "in-current" }, "current");
+  return ["In the live duel ", explore, ` has won ${plural(wins, "list")} and `, current, ` ${count(losses)}.`];
 };
 
 export const lead = (data) => {
@@ -23,7 +22,7 @@ export const lead = (data) => {
   } else {
     const words = ["Version ", html("b", {}, String(served.version)), ` is served: ${KINDS[served.kind]}, ${ago(served.at, now)}. `];
     if (duel && duel.impressions > 0) words.push(...standing(duel));
-    else words.push("Its duel waits for the first settled lists.");
+    else words.push("Its duel waits for its first settled lists.");
     show(at("headline"), ...words);
   }
   const rate = totals.shown > 0 ? totals.clicks / totals.shown : null;
