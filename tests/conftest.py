@@ -42,9 +42,8 @@ def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     if given := os.environ.get("TEST_DATABASE_URL"):
         yield libpq_url(given)
         return
-    server = embedded.start(tmp_path_factory.mktemp("postgres"), settings=embedded.SCRATCH)
-    yield server.url
-    embedded.stop(server)
+    with embedded.tied(tmp_path_factory.mktemp("postgres"), embedded.SCRATCH) as server:
+        yield server.url
 
 
 @pytest.fixture(scope="session")

@@ -73,6 +73,8 @@ CREATE TABLE impressions (
     CONSTRAINT impressions_explore_scores_check CHECK (octet_length(explore_scores) = 4 * cardinality(candidates)),
     CONSTRAINT impressions_positive_check CHECK (k > 0 AND seed >= 0)
 ) PARTITION BY RANGE (at);
+-- Compressing packed features costs more than the rest of the insert and saves a quarter at best.
+ALTER TABLE impressions ALTER COLUMN observation SET STORAGE EXTERNAL;
 CREATE INDEX impressions_user_id_at_index ON impressions (user_id, at) WHERE user_id IS NOT NULL;
 CREATE INDEX impressions_at_index ON impressions (at);
 

@@ -11,6 +11,7 @@ that has got the old server's number for the server, and offers no port for `psq
 
 import fcntl
 import importlib.util
+import json
 import logging
 import os
 import pwd
@@ -19,9 +20,11 @@ import secrets
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
@@ -100,6 +103,36 @@ def stop(server: Server) -> None:
         if run(account(data), "pg_ctl", *arguments).returncode == 0 or read_pid(data) is None:
             break
     server.lock.close()
+
+
+@contextmanager
+def tied(directory: Path, settings: Mapping[str, str] | None = None) -> Iterator[Server]:
+    """A server that ends with the block, and also when this process ends without leaving the block (`kill -9`).
+
+    It is owned by a child in a session of its own, which stops it as soon as its standard input ends.
+
+    Raises:
+        EmbeddedError: it cannot be made or does not come up within a minute.
+    """
+    command = [sys.executable, "-m", __name__, str(directory), json.dumps(dict(settings or {}))]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True) as owner:
+        assert owner.stdout is not None
+        assert owner.stdin is not None
+        if not owner.stdout.readline():
+            raise EmbeddedError(f"PostgreSQL did not start in {directory}")
+        server = find(directory.expanduser().resolve())
+        if server is None:
+            raise EmbeddedError(f"PostgreSQL in {directory} went away")
+        yield server
+        owner.stdin.close()
+
+
+def main(directory: str, settings: str) -> None:
+    """The child of `tied`."""
+    server = start(Path(directory), settings=json.loads(settings))
+    print(server.url, flush=True)
+    sys.stdin.read()
+    stop(server)
 
 
 def launch(directory: Path, port: int | None, settings: Mapping[str, str], deadline: float) -> Server:
@@ -339,3 +372,7 @@ def run(owner: Account, program: str, *arguments: str | Path) -> subprocess.Comp
         )
         output.seek(0)
         return subprocess.CompletedProcess(result.args, result.returncode, output.read(), "")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,6 +1,6 @@
 """An impression as a row and back, without loss: what was served can be derived again from what is stored."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,33 +11,34 @@ from drn.errors import CorruptCheckpoint
 from drn.features import pack, unpack
 from drn.types import Context, Floats, Impression, Interleaving, Pin
 
-COLUMNS = (
-    "at",
-    "request_id",
-    "user_id",
-    "version_id",
-    "seed",
-    "k",
-    "explore",
-    "device",
-    "surface",
-    "pin_ids",
-    "pin_positions",
-    "candidates",
-    "observation",
-    "current_scores",
-    "explore_scores",
-    "shown",
-    "credit",
-    "propensity",
-    "pinned",
-    "unknown",
-    "fallback",
-)
+COLUMNS: Mapping[str, str] = {
+    "at": "timestamptz",
+    "request_id": "text",
+    "user_id": "text",
+    "version_id": "bigint",
+    "seed": "numeric",
+    "k": "integer",
+    "explore": "boolean",
+    "device": "text",
+    "surface": "text",
+    "pin_ids": "text[]",
+    "pin_positions": "integer[]",
+    "candidates": "text[]",
+    "observation": "bytea",
+    "current_scores": "bytea",
+    "explore_scores": "bytea",
+    "shown": "text[]",
+    "credit": "real[]",
+    "propensity": "real[]",
+    "pinned": "boolean[]",
+    "unknown": "text[]",
+    "fallback": "text",
+}
+"""The columns that hold the impression itself, with their types."""
 
 
 def encode(impression: Impression) -> tuple[Any, ...]:
-    """The values of `COLUMNS`."""
+    """The values of `COLUMNS`, arrays as PostgreSQL writes them: made here they cost a tenth of what the driver takes."""
     slots = impression.interleaving
     return (
         impression.at,
@@ -49,17 +50,17 @@ def encode(impression: Impression) -> tuple[Any, ...]:
         impression.explore,
         impression.context.device,
         impression.context.surface,
-        [pin.article_id for pin in impression.pins],
-        [pin.position for pin in impression.pins],
-        list(impression.candidates),
+        texts([pin.article_id for pin in impression.pins]),
+        numbers([pin.position for pin in impression.pins]),
+        texts(impression.candidates),
         pack(impression.observation),
         impression.current_scores.astype("<f4").tobytes(),
         impression.explore_scores.astype("<f4").tobytes(),
-        list(impression.article_ids),
-        slots.credit.tolist(),
-        slots.propensity.tolist(),
-        slots.pinned.tolist(),
-        list(impression.unknown),
+        texts(impression.article_ids),
+        numbers(slots.credit.tolist()),
+        numbers(slots.propensity.tolist()),
+        numbers(slots.pinned.tolist()),
+        texts(impression.unknown),
         impression.fallback,
     )
 
@@ -100,6 +101,21 @@ def decode(row: RowMapping) -> Impression:
         unknown=tuple(row["unknown"]),
         fallback=row["fallback"],
     )
+
+
+def texts(values: Sequence[str]) -> str:
+    """A text[] literal."""
+    if not values:
+        return "{}"
+    joined = '","'.join(values)
+    if "\\" in joined or joined.count('"') > 2 * (len(values) - 1):
+        joined = '","'.join([value.replace("\\", "\\\\").replace('"', '\\"') for value in values])
+    return f'{{"{joined}"}}'
+
+
+def numbers(values: Sequence[float | bool]) -> str:
+    """The literal of an array of numbers or booleans."""
+    return f"{{{','.join(map(str, values))}}}"
 
 
 def places(candidates: Sequence[str], shown: Sequence[str]) -> list[int]:

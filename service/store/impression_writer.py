@@ -34,7 +34,7 @@ WITH registered AS (
     INSERT INTO requests (request_id, at) VALUES (%s, %s) ON CONFLICT (request_id) DO NOTHING RETURNING seq
 )
 INSERT INTO impressions (seq, {", ".join(COLUMNS)}, writer)
-SELECT seq, {", ".join(["%s"] * len(COLUMNS))}, %s FROM registered
+SELECT seq, {", ".join(f"%s::{kind}" for kind in COLUMNS.values())}, %s FROM registered
 RETURNING seq
 """
 OURS = """

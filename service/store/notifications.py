@@ -33,7 +33,7 @@ class Listener:
         await self.close()
 
     async def wait(self, seconds: float) -> frozenset[str]:
-        """The channels that were notified, as soon as one is, and all that were with it; empty after `seconds`, also while PostgreSQL is away."""
+        """The channels that were notified, as soon as one is; none after `seconds`, also while PostgreSQL is away."""
         deadline = asyncio.get_running_loop().time() + seconds
         try:
             connection = await self._listening()

@@ -129,6 +129,30 @@ def test_ctrl_c_reaches_the_starter_but_not_the_server(directory: Path) -> None:
     assert embedded.find(directory) is None
 
 
+TIED = """
+import sys, time
+from pathlib import Path
+from service.store import embedded
+with embedded.tied(Path(sys.argv[1]), embedded.SCRATCH) as server:
+    print(server.url, flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_tied_server_ends_with_its_process_however_that_ends(directory: Path) -> None:
+    process = subprocess.Popen([sys.executable, "-c", TIED, str(directory)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout
+    assert process.stdout.readline().startswith("postgresql://")
+    assert embedded.find(directory) is not None
+    process.kill()
+    process.wait()
+    for _ in range(100):
+        if embedded.find(directory) is None:
+            break
+        time.sleep(0.1)
+    assert embedded.find(directory) is None
+
+
 def test_a_lock_file_with_another_process_number_is_no_server(directory: Path) -> None:
     server = start(directory)
     lock = (directory / "data" / "postmaster.pid").read_text()

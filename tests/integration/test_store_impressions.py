@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 import psycopg
 import pytest
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from drn.types import Interleaving, Pin
 from service.store import feedback, impressions
 from service.store.engine import libpq_url, reading, writing
 from service.store.errors import StoreUnavailable
+from service.store.impression_rows import texts
 from service.store.impressions import ImpressionWriter
 
 Make = Callable[..., Any]
@@ -66,6 +68,15 @@ async def test_a_seed_of_any_size_comes_back(
     found = await impressions.by_request_id(connection, "r1")
     assert found
     assert found.impression.seed == seed
+
+
+async def test_array_literals_say_what_they_were_made_of(connection: AsyncConnection) -> None:
+    rng = np.random.default_rng(0)
+    alphabet = list("ab,\"\\{}'% \tNULLé日\n")
+    for _ in range(300):
+        values = ["".join(rng.choice(alphabet, rng.integers(0, 6))) for _ in range(rng.integers(0, 5))]
+        found = await connection.scalar(text("SELECT CAST(:literal AS text[])"), {"literal": texts(values)})
+        assert found == values
 
 
 async def test_a_list_of_one_and_an_anonymous_reader(
