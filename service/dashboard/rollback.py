@@ -1,7 +1,5 @@
 """The dashboard's one deed: serve an older version's network again."""
 
-from datetime import datetime
-
 from drn import versions as core
 from drn.errors import SchemaMismatch
 from service.errors import FieldError, Unprocessable
@@ -12,7 +10,7 @@ from service.store.errors import NoSuchVersion, WeightsPruned
 from service.store.locks import LEARN
 
 
-async def roll_back(node: Node, target_id: int, now: datetime) -> int:
+async def roll_back(node: Node, target_id: int) -> int:
     """Appends a version with the current network of version `target_id`; its id. A learner at work is waited for.
 
     The rollback stands among the job runs like any other, in the same transaction.
@@ -22,12 +20,13 @@ async def roll_back(node: Node, target_id: int, now: datetime) -> int:
         StoreUnavailable: PostgreSQL does not answer, or a learner holds the line for longer than a request may wait.
     """
     async with writing(node.engine) as connection:
+        run_id = await runs.open(connection, "rollback", node.clock())
         await locks.hold(connection, LEARN)
         head = await versions.head(connection, memory=False)
         if head is None or head.id == target_id:
             raise refused("there is no version yet" if head is None else f"version {target_id} is the newest one already")
         try:
-            version = core.rollback(head, await versions.load(connection, target_id, memory=False), now)
+            version = core.rollback(head, await versions.load(connection, target_id, memory=False), node.clock())
         except NoSuchVersion as error:
             raise refused(f"there is no version {target_id}") from error
         except WeightsPruned as error:
@@ -35,8 +34,7 @@ async def roll_back(node: Node, target_id: int, now: datetime) -> int:
         except SchemaMismatch as error:
             raise refused(str(error)) from error
         await versions.append(connection, version)
-        run_id = await runs.open(connection, "rollback", now)
-        await runs.close(connection, run_id, "published", now, version_id=version.id, detail={"target": target_id})
+        await runs.close(connection, run_id, "published", node.clock(), version_id=version.id, detail={"target": target_id})
     return version.id
 
 

@@ -87,7 +87,7 @@ async def get_data(
 )
 async def post_rollback(body: RollbackBody, node: CurrentNode) -> Response:
     """Appends a version that holds the old weights; every process serves it within a second."""
-    return json({"version": await within(SECONDS, roll_back(node, body.to, node.clock()))})
+    return json({"version": await within(SECONDS, roll_back(node, body.to))})
 
 
 def json(content: object) -> Response:
