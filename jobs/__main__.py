@@ -33,7 +33,7 @@ app = typer.Typer(
 )
 keys_app = typer.Typer(no_args_is_help=True, help="API keys.")
 app.add_typer(keys_app, name="keys")
-console = Console(highlight=False)
+console = Console(highlight=False, soft_wrap=True)
 
 
 def run_job(job: Job) -> None:

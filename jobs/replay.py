@@ -11,19 +11,14 @@ the reader was about to click; a click-through rate cannot be had from a log.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import islice, takewhile
-from uuid import uuid4
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from psycopg import AsyncConnection as RawConnection
-from psycopg import sql
-from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from drn.config import Config
@@ -46,7 +41,7 @@ from service.handlers import feedback, rank
 from service.node import Node, open_node
 from service.settings import Settings
 from service.store import migrate
-from service.store.engine import libpq_url, translated
+from service.store.scratch import scratch_database
 
 WARM_UP = timedelta(days=1)  # figures are given for all lists and for those after the first day, as the field's tables do
 PATIENCE = 60.0  # seconds that the store may take: nobody waits for an answer here
@@ -121,7 +116,7 @@ async def replay(settings: Settings, server_url: str, log: Log, limit: int | Non
 
     Raises:
         UnreadableLog: no impression, or a file that is not in the log's format.
-        StoreUnavailable: PostgreSQL went away, or the user may not create databases.
+        StoreUnavailable: PostgreSQL went away.
     """
     lists = selection(log, limit, hours)
     torch.set_num_threads(LearnerSettings().threads)
@@ -214,22 +209,3 @@ def reports(node: Node, logged: LoggedImpression, shown: frozenset[str]) -> list
         if name in node.live.catalogue
     ]
     return seen + clicks
-
-
-@asynccontextmanager
-async def scratch_database(server_url: str) -> AsyncIterator[str]:
-    """A new database on the server, dropped at the end. A crash may lose its newest rows, so commits need not wait for the disk.
-
-    Raises:
-        StoreUnavailable: the server cannot be reached, or its user may not create databases.
-    """
-    name = sql.Identifier(own := f"drn_replay_{uuid4().hex[:12]}")
-    url = make_url(libpq_url(server_url)).set(database=own).render_as_string(hide_password=False)
-    with translated():
-        async with await RawConnection.connect(libpq_url(server_url), autocommit=True) as connection:
-            await connection.execute(sql.SQL("CREATE DATABASE {}").format(name))
-            await connection.execute(sql.SQL("ALTER DATABASE {} SET synchronous_commit = off").format(name))
-            try:
-                yield url
-            finally:
-                await connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(name))
