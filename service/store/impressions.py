@@ -54,7 +54,7 @@ class ShownList:
 
 @dataclass(frozen=True, slots=True)
 class Horizon:
-    """The highest number of each log below which nothing new can appear any more."""
+    """The highest number of each log; at or below it, nothing new can appear any more."""
 
     impressions: int
     feedback: int
@@ -122,10 +122,11 @@ async def horizon(connection: AsyncConnection) -> Horizon:
     return Horizon(highest.impressions, highest.feedback)
 
 
-HIGHEST = select(
-    select(func.coalesce(func.max(impressions.c.seq), 0)).scalar_subquery().label("impressions"),
-    select(func.coalesce(func.max(feedback.c.seq), 0)).scalar_subquery().label("feedback"),
-)
+# The numbers handed out, not those found: rows may have been erased since, but what was counted up to them stays counted.
+HIGHEST = text("""
+SELECT (SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM impression_seq) AS impressions,
+    (SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM feedback_seq) AS feedback
+""")
 
 
 async def closed_after(

@@ -15,6 +15,7 @@ class Lock(IntEnum):
     ARTICLES = 4  # one writer at a time, so that revisions become visible in their order
     PARTITIONS = 5  # one process at a time creates or drops days
     MIGRATE = 6
+    COUNTS = 7  # one process at a time counts the log by the hour
 
 
 LEARN, RETRAIN = Lock.LEARN, Lock.RETRAIN

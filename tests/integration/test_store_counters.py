@@ -5,15 +5,17 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
+import pytest
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from drn.catalogue import Catalogue, epoch
 from drn.config import Config
 from drn.types import Article
-from service.store import feedback, impressions
-from service.store.counters import window_counts
+from service.store import feedback, impressions, partitions
+from service.store.counters import count_hours, window_counts
 from service.store.engine import reading, writing
-from service.store.impressions import ImpressionWriter
+from service.store.impressions import Horizon, ImpressionWriter
 
 Make = Callable[..., Any]
 AGES = [
@@ -36,6 +38,11 @@ AGES = [
 ]  # seconds
 
 
+async def count(engine: AsyncEngine, now: datetime) -> Horizon:
+    async with writing(engine) as connection:
+        return await count_hours(connection, now)
+
+
 def empty(noon: datetime) -> Catalogue:
     catalogue = Catalogue(Config())
     for i in range(5):
@@ -43,8 +50,9 @@ def empty(noon: datetime) -> Catalogue:
     return catalogue
 
 
+@pytest.mark.parametrize("counted", [[], [8], [3, 12], [16]], ids=lambda counted: f"hours counted after {counted}")
 async def test_rebuilt_counts_equal_live_counts(
-    engine: AsyncEngine, database_url: str, make_impression: Make, make_event: Make, noon: datetime
+    counted: list[int], engine: AsyncEngine, database_url: str, make_impression: Make, make_event: Make, noon: datetime
 ) -> None:
     now = noon + timedelta(seconds=77, microseconds=999_999)
     live = empty(noon)
@@ -52,15 +60,17 @@ async def test_rebuilt_counts_equal_live_counts(
     times = [now - timedelta(seconds=age) for age in sorted(AGES, reverse=True)]
     async with ImpressionWriter(database_url, "w1") as writer:
         for place, at in enumerate(times):
+            if place in counted:
+                await count(engine, now)
             impression = make_impression(f"r{place}", at)
+            event = make_event(f"e{place}", f"a{place % 5}", at=at)
             await writer.write(impression)
+            async with writing(engine) as connection:
+                await feedback.record(connection, [event, make_event(f"d{place}", "a1", "dwell", at=at)], "w1", now)
             live.expose(np.array([live.row(article_id) for article_id in impression.article_ids], np.int32), epoch(at))
-    events = [make_event(f"e{place}", f"a{place % 5}", at=at) for place, at in enumerate(times)]
-    noise = [make_event(f"d{place}", "a1", "dwell", at=at) for place, at in enumerate(times)]
-    async with writing(engine) as connection:
-        await feedback.record(connection, [*events, *noise], "w1", now)
-    for event in events:
-        live.click(int(event.article_id[1]), epoch(event.at))
+            live.click(place % 5, epoch(at))
+    if len(times) in counted:
+        await count(engine, now)
 
     rebuilt = empty(noon)
     rebuilt.advance(epoch(now))
@@ -77,18 +87,40 @@ async def test_rebuilt_counts_equal_live_counts(
     np.testing.assert_array_equal(rebuilt.counts[:5], live.counts[:5])
 
 
+@pytest.mark.parametrize("counted_early", [True, False])
 async def test_what_follows_the_horizon_is_left_to_the_follower(
-    engine: AsyncEngine, database_url: str, make_impression: Make, make_event: Make, noon: datetime
+    counted_early: bool, engine: AsyncEngine, database_url: str, make_impression: Make, make_event: Make, noon: datetime
 ) -> None:
     async with ImpressionWriter(database_url, "w1") as writer:
         await writer.write(make_impression("r1"))
         async with writing(engine) as connection:
             await feedback.record(connection, [make_event("e1")], "w1", noon)
             upto = await impressions.horizon(connection)
+        if counted_early:
+            assert await count(engine, noon) == upto
         await writer.write(make_impression("r2"))
         async with writing(engine) as connection:
             await feedback.record(connection, [make_event("e2")], "w1", noon)
+    if not counted_early:
+        assert (await count(engine, noon)).impressions == 2  # by another process, between this one's horizon and its counts
     async with reading(engine) as connection:
         found = await window_counts(connection, noon, upto)
     assert [(each.kind, each.window) for each in found] == [(kind, w) for kind in ("clicks", "exposures") for w in range(5)]
     assert all(each.counts.max() == 1 for each in found)
+
+
+async def test_what_was_counted_outlasts_its_impressions(
+    engine: AsyncEngine, database_url: str, make_impression: Make, noon: datetime
+) -> None:
+    async with ImpressionWriter(database_url, "w1") as writer:
+        await writer.write(make_impression("r1", noon - timedelta(days=30)))
+        await writer.write(make_impression("r2", noon - timedelta(days=400)))
+    end = await count(engine, noon)
+    async with writing(engine) as connection:
+        await partitions.prune(connection, impressions_before=noon.date(), feedback_before=noon.date())
+    assert await count(engine, noon) == end == Horizon(2, 0)
+    async with reading(engine) as connection:
+        *_, year = await window_counts(connection, noon, end)
+        hours = (await connection.execute(text("SELECT count(*), sum(times) FROM hourly_counts"))).one()
+    assert (set(year.article_ids), year.counts.tolist()) == ({"a4", "a3", "a2"}, [1, 1, 1])
+    assert tuple(hours) == (3, 3)

@@ -46,6 +46,26 @@ def test_a_new_database_is_pending_until_it_is_upgraded(empty_database_url: str)
     migrate.upgrade(empty_database_url)
 
 
+def test_migrations_run_on_a_filled_database_and_leave_its_rows(empty_database_url: str) -> None:
+    migrate.upgrade(empty_database_url, "0001")
+    with psycopg.connect(empty_database_url) as connection:
+        connection.execute(
+            "CREATE TABLE impressions_20261122 PARTITION OF impressions FOR VALUES FROM ('2026-11-22') TO ('2026-11-23')"
+        )
+        connection.execute("INSERT INTO requests (request_id, at) VALUES ('r1', '2026-11-22 12:00+00')")
+        connection.execute(IMPRESSION)
+    migrate.upgrade(empty_database_url)
+    with psycopg.connect(empty_database_url) as connection:
+        assert connection.execute("SELECT request_id FROM impressions JOIN requests USING (request_id)").fetchall() == [("r1",)]
+
+
+IMPRESSION = """
+INSERT INTO impressions
+SELECT seq, at, request_id, 'u', 1, 7, 3, true, '', '', '{}', '{}', '{a}', '', '0000', '0000', '{a}', '{.5}', '{1}', '{f}', '{}', NULL, 'w'
+FROM requests
+"""
+
+
 def test_processes_that_start_together_may_all_migrate(empty_database_url: str) -> None:
     failures: list[BaseException] = []
 
