@@ -61,7 +61,8 @@ def test_migrations_run_on_a_filled_database_and_leave_its_rows(empty_database_u
 
 IMPRESSION = """
 INSERT INTO impressions
-SELECT seq, at, request_id, 'u', 1, 7, 3, true, '', '', '{}', '{}', '{a}', '', '0000', '0000', '{a}', '{.5}', '{1}', '{f}', '{}', NULL, 'w'
+SELECT seq, at, request_id, 'u', 1, 7, 3, true, '', '', '{}', '{}', '{a}', '', '0000', '0000',
+    '{a}', '{.5}', '{1}', '{f}', '{}', NULL, 'w'
 FROM requests
 """
 
