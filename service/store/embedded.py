@@ -148,10 +148,15 @@ def launch(directory: Path, port: int | None, settings: Mapping[str, str], deadl
             return running
         time.sleep(0.1)
     boot(data, port, settings, deadline)
-    create_database(directory, read_port(data))
-    if (running := find(directory)) is None:
-        raise EmbeddedError(f"PostgreSQL started but does not answer on {HOST}:{read_port(data)}")
-    return running
+    while True:
+        try:
+            create_database(directory, read_port(data))
+        except psycopg.OperationalError as error:
+            if not alive(data) or time.monotonic() > deadline:
+                raise EmbeddedError(f"PostgreSQL started but does not answer: {error}; {last_words(data)}") from error
+        if (running := find(directory)) is not None:
+            return running
+        time.sleep(0.1)
 
 
 def initialise(directory: Path, data: Path) -> None:
@@ -202,6 +207,12 @@ def boot(data: Path, port: int | None, settings: Mapping[str, str], deadline: fl
         elif "shared memory block" not in said or time.monotonic() > deadline:
             raise EmbeddedError(f"PostgreSQL did not start: {said.strip()[-2000:]}")
         time.sleep(0.2)
+
+
+def last_words(data: Path) -> str:
+    """The end of the server's log."""
+    server_log = data / "server.log"
+    return server_log.read_text(errors="replace").strip()[-2000:] if server_log.exists() else ""
 
 
 def configure(data: Path, port: int, settings: Mapping[str, str]) -> None:
