@@ -1,15 +1,11 @@
-"""Articles as rows of arrays: encoded content, life span, and click and exposure counts in sliding windows.
-
-A cache of the log, rebuilt at start. Counts are kept in `BUCKETS` buckets per window, so a window of length L covers
-between L·23/24 and L; they are integers, so the order in which events arrive cannot change them.
-"""
+"""Articles as rows of arrays: encoded content, life span, and counts in sliding windows. A cache of the log, rebuilt at start."""
 
 import hashlib
 import re
 from collections.abc import Iterable
 from datetime import datetime
 from functools import lru_cache
-from typing import Literal, TypeAlias, TypeVar
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,15 +13,16 @@ from numpy.typing import NDArray
 from drn.config import Config
 from drn.errors import InvalidInput
 from drn.types import Article, Bools, Floats, Ints
+from drn.windows import BUCKETS, SlidingCounts, extended
 
-WINDOWS = (3_600, 21_600, 86_400, 604_800, 31_536_000)  # seconds: 1 h, 6 h, 24 h, 1 week, 1 year  [DRN §4.1]
-BUCKETS = 24  # per window: the edge of a window is sharp to 4 %
+WINDOWS = (600, 3_600, 21_600, 86_400, 604_800, 31_536_000)  # seconds: 10 min, then 1 h, 6 h, 24 h, 1 week, 1 year  [DRN §4.1]
 LENGTHS = tuple(window // BUCKETS for window in WINDOWS)  # seconds per bucket
+DAY = WINDOWS.index(86_400)  # the window in which a whole category's clicks are counted
 FOREVER = np.iinfo(np.int64).max
 WORD = re.compile(r"\w{3,}")
 
 Kind: TypeAlias = Literal["clicks", "exposures"]
-Scalar = TypeVar("Scalar", bound=np.generic)
+KINDS: tuple[Kind, Kind] = ("clicks", "exposures")
 
 
 def epoch(at: datetime) -> int:
@@ -43,16 +40,15 @@ class Catalogue:
         self.slots = config.content_slots  # C
         self._rows: dict[str, int] = {}
         self._articles: list[Article] = []
-        self._heads = np.zeros(len(WINDOWS), np.int64)  # newest bucket of each window
         self.edits = 0  # grows when an article's content changes, so that what was made of it can be thrown away
         self.content: NDArray[np.uint16] = np.empty((0, sum(column_counts(config))), np.uint16)  # (rows, M)
         self.content_revision: NDArray[np.int32] = np.empty(0, np.int32)  # (rows,): grows when a row is encoded anew
         self.published: NDArray[np.int64] = np.empty(0, np.int64)  # (rows,)
         self.embedding: NDArray[np.float16] = np.empty((0, config.embedding_size), np.float16)  # (rows, E)
-        self.counts: NDArray[np.uint32] = np.empty((0, 2 * len(WINDOWS)), np.uint32)  # (rows, 2W): clicks, then exposures
         self._live_from: NDArray[np.int64] = np.empty(0, np.int64)  # (rows,)
         self._live_until: NDArray[np.int64] = np.empty(0, np.int64)  # (rows,): 0 once withdrawn
-        self._ring: NDArray[np.uint32] = np.empty((2 * len(WINDOWS), BUCKETS, 0), np.uint32)  # the buckets behind `counts`
+        self._counts = SlidingCounts(WINDOWS)
+        self._category_counts = SlidingCounts((WINDOWS[DAY],), config.category_slots + 1)  # the last row: no category
         self._allocate(1024)
 
     def __len__(self) -> int:
@@ -110,48 +106,49 @@ class Catalogue:
         """Rows of all articles past their embargo, not expired and not withdrawn, oldest row first."""
         return np.flatnonzero(self._live(slice(len(self)), epoch(now))).astype(np.int32)
 
+    @property
+    def counts(self) -> NDArray[np.uint32]:
+        """Clicks in each window, then exposures, by row.  (rows, 2W)"""
+        return self._counts.counts
+
+    def category_counts(self, rows: Ints) -> NDArray[np.uint32]:
+        """Clicks and exposures of each row's whole category within a day.  (n, 2)"""
+        return self._category_counts.counts[self._categories(rows)]
+
     def click(self, row: int, at: int) -> None:
         """Counts a click at `at` (epoch seconds)."""
-        self._count(np.array([row], np.int32), at, 0)
+        self._count(np.array([row], np.int32), at, KINDS.index("clicks"))
 
     def expose(self, rows: Ints, at: int) -> None:
         """Counts one exposure of each row (rows distinct) at `at` (epoch seconds)."""
-        self._count(rows, at, len(WINDOWS))
+        self._count(rows, at, KINDS.index("exposures"))
 
     def advance(self, at: int) -> None:
-        """Lets buckets that `at` (epoch seconds) has left behind fall out of their windows. Time never runs backwards."""
-        for window, length in enumerate(LENGTHS):
-            head = at // length
-            behind = head - self._heads[window]
-            if behind <= 0:
-                continue
-            gone = (self._heads[window] + 1 + np.arange(min(behind, BUCKETS))) % BUCKETS
-            for column in (window, window + len(WINDOWS)):
-                self.counts[:, column] -= self._ring[column, gone].sum(axis=0, dtype=np.uint32)
-                self._ring[column, gone] = 0
-            self._heads[window] = head
+        """Lets what `at` (epoch seconds) has left behind fall out of its window. Time never runs backwards."""
+        self._counts.advance(at)
+        self._category_counts.advance(at)
 
     def load_counts(self, kind: Kind, window: int, rows: Ints, buckets: NDArray[np.int64], counts: NDArray[np.int64]) -> None:
         """Adds counted events: `counts[i]` of `rows[i]` in bucket `buckets[i]` (epoch // bucket length) of one window.
 
         Call `advance` first; buckets that have left the window are ignored.
         """
-        column = window + (len(WINDOWS) if kind == "exposures" else 0)
-        kept = (buckets > self._heads[window] - BUCKETS) & (buckets <= self._heads[window])
-        values = counts[kept].astype(np.uint32)
-        np.add.at(self._ring, (column, buckets[kept] % BUCKETS, rows[kept]), values)
-        np.add.at(self.counts, (rows[kept], column), values)
+        self._counts.load(rows, counts, buckets, KINDS.index(kind), window)
+        if window == DAY:
+            self._category_counts.load(self._categories(rows), counts, buckets, KINDS.index(kind), 0)
+
+    def _count(self, rows: Ints, at: int, kind: int) -> None:
+        self._counts.add(rows, 1, at, kind)
+        categories, times = np.unique(self._categories(rows), return_counts=True)
+        self._category_counts.add(categories, times.astype(np.uint32), at, kind)
+
+    def _categories(self, rows: Ints) -> Ints:
+        """Category slot of each row, counted from 0; `category_slots` where it has none.  (n,)"""
+        slots = self.content[rows, 1].astype(np.int32) - self._config.provider_slots
+        return np.asarray(np.minimum(slots, self._config.category_slots), np.int32)
 
     def _live(self, rows: Ints | slice, second: int) -> Bools:
         return (self._live_from[rows] <= second) & (second < self._live_until[rows])
-
-    def _count(self, rows: Ints, at: int, offset: int) -> None:
-        self.advance(at)
-        for window, length in enumerate(LENGTHS):
-            bucket = at // length
-            if bucket > self._heads[window] - BUCKETS:
-                self._ring[window + offset, bucket % BUCKETS, rows] += 1
-                self.counts[rows, window + offset] += 1
 
     def _encode(self, row: int, article: Article) -> None:
         self.content[row] = content_columns(article, self._config)
@@ -167,10 +164,9 @@ class Catalogue:
         self.content_revision = extended(self.content_revision, capacity)
         self.published = extended(self.published, capacity)
         self.embedding = extended(self.embedding, capacity)
-        self.counts = extended(self.counts, capacity)
         self._live_from = extended(self._live_from, capacity)
         self._live_until = extended(self._live_until, capacity)
-        self._ring = extended(self._ring.transpose(2, 0, 1), capacity).transpose(1, 2, 0).copy()
+        self._counts.extend(capacity)
 
 
 def column_counts(config: Config) -> tuple[int, int, int, int, int]:
@@ -190,13 +186,6 @@ def content_columns(article: Article, config: Config) -> NDArray[np.uint16]:
         columns += slots + [config.content_slots] * (count - len(slots))
         offset += size
     return np.array(columns, np.uint16)
-
-
-def extended(rows: NDArray[Scalar], capacity: int, fill: int = 0) -> NDArray[Scalar]:
-    """The same rows followed by empty ones, `capacity` in all."""
-    longer = np.full((capacity, *rows.shape[1:]), fill, rows.dtype)
-    longer[: len(rows)] = rows
-    return longer
 
 
 @lru_cache(maxsize=65_536)

@@ -2,7 +2,8 @@
 
 The frame is DRN §4.1: news 417 = 412 hashed properties + 5 click counts, reader 2065 = 5 windows × (412 + 1),
 reader × news 25 = 5 windows × 5 groups of properties, context 32. Added, because a real log shows that they predict
-most: exposures, click rates, shown-before, already-read, age, and every count relative to the list.
+most: exposures, click rates, a 10-minute window, the category's click rate, shown-before, already-read, age, the
+reader's interest as a share, and all of it relative to the list.
 """
 
 import hashlib
@@ -10,6 +11,7 @@ import json
 import struct
 from collections.abc import Iterator
 from datetime import datetime
+from functools import lru_cache
 from itertools import accumulate
 from math import prod
 from typing import Any
@@ -26,13 +28,15 @@ from drn.types import Context, Floats, Inputs, Ints, Observation
 
 SCHEMA = 1  # raised whenever the same observation would give other inputs
 W = len(WINDOWS)
+READER_WINDOWS = WINDOWS[1:]  # the paper's five
+V = len(READER_WINDOWS)
 GROUPS = ("provider", "category", "topics", "entities", "words")
-WINDOW_NAMES = ("1h", "6h", "24h", "1w", "1y")
+WINDOW_NAMES = ("10m", "1h", "6h", "24h", "1w", "1y")
 HOURS, WEEKDAYS, DEVICES, SURFACES = 8, 7, 8, 8  # one-hot context; with the list's freshness they are the paper's 32
 CONTEXT = HOURS + WEEKDAYS + DEVICES + SURFACES + 1
 CONTEXT_OFFSETS = np.array([0, HOURS, HOURS + WEEKDAYS, HOURS + WEEKDAYS + DEVICES])
 RECENT = 50  # newest clicks that the reader's mean embedding is made of
-RELATIVE = 3 * W + 1  # clicks, exposures and rates in each window, and age: compared within the list
+INTEREST_PRIOR = 3.0  # clicks: a reader's first ones count as little evidence of interest
 LOG1P = np.log1p(np.arange(65_536)).astype(np.float32)  # counts reach a network on a log scale
 
 
@@ -53,6 +57,7 @@ def observe(catalogue: Catalogue, reader: Reader, rows: Ints, context: Context, 
         ),
         content=catalogue.content[rows],
         counts=catalogue.counts[rows],
+        category_counts=catalogue.category_counts(rows),
         seen=np.stack([reader.times_shown(rows), reader.times_read(rows)], axis=1),
         age=np.clip(second - catalogue.published[rows], 0, np.iinfo(np.int32).max).astype(np.int32),
         embedding=catalogue.embedding[rows],
@@ -61,15 +66,15 @@ def observe(catalogue: Catalogue, reader: Reader, rows: Ints, context: Context, 
 
 
 def reader_profile(catalogue: Catalogue, reader: Reader, second: int) -> tuple[NDArray[np.uint16], NDArray[np.uint16]]:
-    """The properties of the reader's clicks by window, and the clicks by window.  (W, C), (W,)
+    """The properties of the reader's clicks by window, and the clicks by window.  (V, C), (V,)
 
     The windows are nested, so the counts are those of disjoint stretches of the history, added up from the newest.
     """
     slots = catalogue.slots
-    starts = [reader.first_since(second - window) for window in WINDOWS]
+    starts = [reader.first_since(second - window) for window in READER_WINDOWS]
     rows = reader.click_rows
     totals = np.array([len(rows) - start for start in starts], np.uint16)
-    profile = np.zeros((W, slots), np.uint16)
+    profile = np.zeros((V, slots), np.uint16)
     end = len(rows)
     for window, start in enumerate(starts):
         if start < end:
@@ -87,24 +92,25 @@ def mean_embedding(catalogue: Catalogue, reader: Reader) -> NDArray[np.float16]:
 
 
 def encode(observation: Observation, config: Config) -> Inputs:
-    """The inputs of both networks, a function of the logged observation alone.
+    """The inputs of both networks, a function of the logged observation alone. All lie roughly within ±2.
 
     Returns:
-        reader (R,) = [W × C properties | W totals | 32 context | list length], content (n, M),
-        dense (n, D) = [counts 2W | rates W | match 5W | seen 2 | age | 2 × RELATIVE | embedding E, similarity].
+        reader (R,), content (n, M) and dense (n, D), whose columns `dense_names` lists in order.
     """
     counts = np.log1p(observation.counts.astype(np.float32))  # (n, 2W)
     rates = click_rates(observation.counts, config)  # (n, W)
+    category = click_rates(observation.category_counts, config)  # (n, 1)
     age = np.log1p(observation.age[:, None].astype(np.float32) / 3_600)  # (n, 1)
-    compared = np.concatenate([counts, rates, age], axis=1)  # (n, RELATIVE)
-    dense = [
-        counts,
-        rates,
-        matches(observation, config),
-        LOG1P[observation.seen],
-        age,
-        z_scores(compared),
-        shares_below(compared),
+    matched, interest = matches(observation, config)  # (n, 5V), (n, 5V)
+    seen = LOG1P[observation.seen]  # (n, 2)
+    compared = np.concatenate([counts, rates, category, age], axis=1)  # (n, 3W + 2)
+    dense: list[Floats] = [
+        (compared - centre(compared.shape[1])) / np.float32(2),
+        matched / np.float32(2),
+        interest,
+        seen,
+        z_scores(np.concatenate([compared, interest, seen], axis=1)),
+        2 * shares_below(compared) - 1,
     ]
     if config.embedding_size:
         embedding = observation.embedding.astype(np.float32)  # (n, E)
@@ -117,40 +123,52 @@ def encode(observation: Observation, config: Config) -> Inputs:
     )
 
 
+@lru_cache(maxsize=2)
+def centre(columns: int) -> Floats:
+    """Typical log counts, log rates and log age, taken off so that inputs vary around 0.  (3W + 2,)"""
+    return np.repeat(np.array([2.5, -2.5, 2.0], np.float32), [2 * W, columns - 2 * W - 1, 1])
+
+
 def encode_reader(observation: Observation, mean_age: float) -> Floats:
-    """[W × C properties | W totals | hour, weekday, device, surface one-hot | freshness | list length].  (R,)"""
+    """[V × C properties as shares of clicks | V totals | one-hot hour, weekday, device, surface | freshness | length].  (R,)"""
     context = np.zeros(CONTEXT + 1, np.float32)
     context[CONTEXT_OFFSETS + observation.context] = 1
-    context[-2] = mean_age
-    context[-1] = np.log1p(len(observation.age))
-    return np.concatenate([LOG1P[observation.reader.ravel()], LOG1P[observation.reader_totals], context])
+    context[-2] = (mean_age - 2) / 2
+    context[-1] = (np.log1p(len(observation.age)) - 2.5) / 2
+    shares = observation.reader / (observation.reader_totals[:, None] + np.float32(INTEREST_PRIOR))  # (V, C)
+    return np.concatenate([shares.ravel(), LOG1P[observation.reader_totals] / 4, context], dtype=np.float32)
 
 
 def click_rates(counts: NDArray[np.uint32], config: Config) -> Floats:
-    """Smoothed log click rate per window: log((clicks + a) / (exposures + b)).  (n, 2W) → (n, W)"""
-    clicks, exposures = counts[:, :W].astype(np.float32), counts[:, W:].astype(np.float32)
+    """Smoothed log click rate per window: log((clicks + a) / (exposures + b)).  (n, 2w) → (n, w)"""
+    clicks, exposures = np.split(counts.astype(np.float32), 2, axis=1)
     rates: Floats = np.log(clicks + np.float32(config.rate_prior_clicks)) - np.log(
         exposures + np.float32(config.rate_prior_exposures)
     )
     return rates
 
 
-def matches(observation: Observation, config: Config) -> Floats:
-    """How often each group of a candidate's properties occurs among the reader's clicks, by window.  (n, 5W)"""
+def matches(observation: Observation, config: Config) -> tuple[Floats, Floats]:
+    """How often each group of a candidate's properties occurs among the reader's clicks, by window: log counts and shares.
+
+    The shares are smoothed by INTEREST_PRIOR clicks.  (n, 5V), (n, 5V)
+    """
     n = len(observation.content)
-    padded = np.zeros((config.content_slots + 1, W), np.int32)  # an empty column finds the zero row
+    padded = np.zeros((config.content_slots + 1, V), np.int32)  # an empty column finds the zero row
     padded[:-1] = observation.reader.T
-    found = padded[observation.content]  # (n, M, W)
+    found = padded[observation.content]  # (n, M, V)
     starts = [0, *accumulate(column_counts(config)[:-1])]
-    by_group = np.add.reduceat(found, starts, axis=1)  # (n, 5, W)
-    return LOG1P[np.minimum(by_group, 65_535)].reshape(n, len(GROUPS) * W)
+    by_group = np.add.reduceat(found, starts, axis=1)  # (n, 5, V)
+    shares = by_group / (observation.reader_totals + np.float32(INTEREST_PRIOR))  # (n, 5, V)
+    size = (n, len(GROUPS) * V)
+    return LOG1P[np.minimum(by_group, 65_535)].reshape(size), shares.reshape(size).astype(np.float32)
 
 
 def z_scores(columns: Floats) -> Floats:
-    """Each column's distance from its mean over the list, in standard deviations, 0 where all are equal.  (n, c)"""
+    """Each column's distance from its mean over the list, in standard deviations, 0 where all are equal, within ±5.  (n, c)"""
     centred = columns - columns.mean(axis=0)
     spread = np.sqrt(np.mean(centred * centred, axis=0))
-    return np.asarray(centred / np.where(spread > 1e-4, spread, np.inf), np.float32)
+    return np.asarray(np.clip(centred / np.where(spread > 1e-4, spread, np.inf), -5, 5), np.float32)
 
 
 def shares_below(columns: Floats) -> Floats:
@@ -166,22 +184,22 @@ def shares_below(columns: Floats) -> Floats:
 
 
 def input_shape(config: Config) -> InputShape:
-    """R, C and D under this configuration: 2098, 412 and 92 by default."""
-    embedding = config.embedding_size + 1 if config.embedding_size else 0
+    """R, C and D under this configuration."""
     return InputShape(
-        reader=W * config.content_slots + W + CONTEXT + 1,
+        reader=V * config.content_slots + V + CONTEXT + 1,
         content=config.content_slots,
-        dense=2 * W + W + len(GROUPS) * W + 2 + 1 + 2 * RELATIVE + embedding,
+        dense=len(dense_names(config)),
     )
 
 
 def dense_names(config: Config) -> tuple[str, ...]:
     """A name for each of the D dense inputs, in order."""
-    compared = [f"{kind}_{window}" for kind in ("clicks", "exposures", "rate") for window in WINDOW_NAMES] + ["age"]
-    names = compared[: 3 * W]
-    names += [f"match_{group}_{window}" for group in GROUPS for window in WINDOW_NAMES]
-    names += ["shown_before", "already_read", "age"]
-    names += [f"{name}_z" for name in compared] + [f"{name}_below" for name in compared]
+    compared = [f"{kind}_{window}" for kind in ("clicks", "exposures", "rate") for window in WINDOW_NAMES]
+    compared += ["category_rate_24h", "age"]
+    interest = [f"interest_{group}_{window}" for group in GROUPS for window in WINDOW_NAMES[1:]]
+    seen = ["shown_before", "already_read"]
+    names = compared + [f"match_{group}_{window}" for group in GROUPS for window in WINDOW_NAMES[1:]] + interest + seen
+    names += [f"{name}_z" for name in compared + interest + seen] + [f"{name}_below" for name in compared]
     if config.embedding_size:
         names += [f"embedding_{i}" for i in range(config.embedding_size)] + ["embedding_similarity"]
     return tuple(names)
@@ -190,7 +208,9 @@ def dense_names(config: Config) -> tuple[str, ...]:
 def schema_digest(config: Config) -> str:
     """16 hexadecimal digits that change whenever logged observations or trained weights would no longer fit."""
     sizes = {name: getattr(config, name) for name in SCHEMA_PARAMETERS}
-    described = json.dumps({"schema": SCHEMA, "windows": WINDOWS, "dense": dense_names(config), **sizes}, sort_keys=True)
+    described = json.dumps(
+        {"schema": SCHEMA, "windows": (WINDOWS, READER_WINDOWS), "dense": dense_names(config), **sizes}, sort_keys=True
+    )
     return hashlib.sha256(described.encode()).hexdigest()[:16]
 
 
@@ -228,6 +248,7 @@ def pack(observation: Observation) -> bytes:
         observation.context.astype("<u1"),
         observation.content.astype("<u2"),
         observation.counts.astype("<u4" if wide else "<u2"),
+        observation.category_counts.astype("<u4"),
         observation.seen.astype("<u2"),
         observation.age.astype("<i4"),
     ]
@@ -251,24 +272,26 @@ def unpack(data: bytes) -> Observation:
     shapes = [
         ("<u2", (filled,)),
         ("<u2", (filled,)),
-        ("<u2", (W,)),
+        ("<u2", (V,)),
         ("<u1", (4,)),
         ("<u2", (n, columns)),
         ("<u4" if wide else "<u2", (n, 2 * W)),
+        ("<u4", (n, 2)),
         ("<u2", (n, 2)),
         ("<i4", (n,)),
     ]
     if embedded:
         shapes += [("<f2", (n, size)), ("<f2", (size,))]
-    places, values, totals, context, content, counts, seen, age, *embeddings = split(data, shapes)
-    reader = np.zeros(W * slots, np.uint16)
+    places, values, totals, context, content, counts, category_counts, seen, age, *embeddings = split(data, shapes)
+    reader = np.zeros(V * slots, np.uint16)
     reader[places] = values
     return Observation(
-        reader=reader.reshape(W, slots),
+        reader=reader.reshape(V, slots),
         reader_totals=totals,
         context=context,
         content=content,
         counts=counts.astype(np.uint32),
+        category_counts=category_counts,
         seen=seen,
         age=age,
         embedding=embeddings[0] if embedded else np.zeros((n, size), np.float16),

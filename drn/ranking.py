@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from drn.catalogue import Catalogue
 from drn.config import Config
 from drn.errors import InvalidInput, NoCandidates
-from drn.features import encode, observe
+from drn.features import dense_names, encode, observe
 from drn.interleaving import interleave, ranked_alone
 from drn.readers import Reader
 from drn.scoring import Scorer
@@ -112,11 +112,8 @@ def score(
     scores = served.scorer.scores(inputs, rows, revisions)
     if np.isfinite(scores).all():
         return scores, None
-    rate = inputs.dense[:, DAILY_RATE]
+    rate = inputs.dense[:, dense_names(served.config).index("rate_24h")]
     return np.stack([rate, rate]), "a network's scores were not finite: ranked by click rate"
-
-
-DAILY_RATE = 12  # the dense input `rate_24h` (drn.features.dense_names)
 
 
 def merge(scores: Floats, pinned: dict[int, int], k: int, seed: int | None, config: Config) -> Interleaving:

@@ -85,11 +85,12 @@ class Observation:
     the whole truth about what the networks saw.
     """
 
-    reader: NDArray[np.uint16]  # (W, C): the reader's clicks in each window, by content slot
-    reader_totals: NDArray[np.uint16]  # (W,): the reader's clicks in each window
+    reader: NDArray[np.uint16]  # (V, C): the reader's clicks in each of the paper's V = 5 windows, by content slot
+    reader_totals: NDArray[np.uint16]  # (V,): the reader's clicks in each window
     context: NDArray[np.uint8]  # (4,): hour bin, weekday, device slot, surface slot
     content: NDArray[np.uint16]  # (n, M): content slots of each candidate, C where a column is empty
-    counts: NDArray[np.uint32]  # (n, 2W): the article's clicks in each window, then its exposures
+    counts: NDArray[np.uint32]  # (n, 2W): the article's clicks in each of W = 6 windows, then its exposures
+    category_counts: NDArray[np.uint32]  # (n, 2): clicks and exposures of its whole category within a day
     seen: NDArray[np.uint16]  # (n, 2): times shown to this reader before, times read by this reader before
     age: NDArray[np.int32]  # (n,): seconds since publication
     embedding: NDArray[np.float16]  # (n, E): projected article embeddings, zeros where there is none

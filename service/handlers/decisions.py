@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from drn.catalogue import WINDOWS, column_counts
+from drn.catalogue import column_counts
 from drn.config import Config
 from drn.errors import DrnError
-from drn.features import CONTEXT, GROUPS, WINDOW_NAMES, W, dense_names, encode, schema_digest
+from drn.features import CONTEXT, GROUPS, WINDOW_NAMES, dense_names, encode, schema_digest
 from drn.ranking import Served, derive
 from drn.scoring import Scorer
 from drn.types import Impression, Inputs
@@ -135,10 +135,9 @@ def article_features(inputs: Inputs, index: int, config: Config) -> dict[str, An
 
 def reader_features(inputs: Inputs, config: Config) -> Iterator[tuple[str, float]]:
     """What the networks saw of the reader, the context and the list, by name; zeros left out."""
-    names = [f"reader_slot_{slot}_{window}" for window in WINDOW_NAMES for slot in range(config.content_slots)]
-    names += [f"reader_clicks_{window}" for window in WINDOW_NAMES]
+    names = [f"reader_slot_{slot}_{window}" for window in WINDOW_NAMES[1:] for slot in range(config.content_slots)]
+    names += [f"reader_clicks_{window}" for window in WINDOW_NAMES[1:]]
     names += [f"context_{place}" for place in range(CONTEXT - 1)] + ["list_freshness", "list_length"]
-    assert len(WINDOWS) == W
     for name, value in zip(names, inputs.reader.tolist(), strict=True):
         if value:
             yield name, value

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from drn.catalogue import BUCKETS, LENGTHS, WINDOWS, Kind, epoch
+from drn.catalogue import LENGTHS, WINDOWS, Kind, epoch
+from drn.windows import BUCKETS
 from service.store.impressions import Horizon, horizon
 from service.store.locks import Lock, hold
 

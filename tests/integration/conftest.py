@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from drn.catalogue import WINDOWS
+from drn.features import V, W
 from drn.types import Context, Event, Impression, Interleaving, Observation
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -22,13 +22,13 @@ def observation(n: int, rng: np.random.Generator) -> Observation:
     def numbers(dtype: type[np.integer[Any]], *shape: int) -> Any:
         return rng.integers(0, 200, shape).astype(dtype)
 
-    windows = len(WINDOWS)
     return Observation(
-        reader=numbers(np.uint16, windows, 412),
-        reader_totals=numbers(np.uint16, windows),
+        reader=numbers(np.uint16, V, 412),
+        reader_totals=numbers(np.uint16, V),
         context=numbers(np.uint8, 4),
         content=numbers(np.uint16, n, 24),
-        counts=numbers(np.uint32, n, 2 * windows),
+        counts=numbers(np.uint32, n, 2 * W),
+        category_counts=numbers(np.uint32, n, 2),
         seen=numbers(np.uint16, n, 2),
         age=numbers(np.int32, n),
         embedding=numbers(np.int32, n, 16).astype(np.float16),

@@ -10,7 +10,7 @@ from drn.types import ClosedImpression, Context, Impression, Interleaving, Obser
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 EMPTY = Interleaving(np.zeros(0, np.int32), np.zeros(0, np.float32), np.zeros(0, np.float32), np.zeros(0, np.bool_))
-NOTHING = Observation(*(np.zeros(0) for _ in range(9)))  # type: ignore[arg-type]  # links never look at features
+NOTHING = Observation(*(np.zeros(0) for _ in range(10)))  # type: ignore[arg-type]  # links never look at features
 CONFIG = Config(session_gap=1_800.0)
 
 

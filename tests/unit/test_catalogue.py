@@ -3,10 +3,11 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
-from drn.catalogue import BUCKETS, LENGTHS, WINDOWS, Catalogue, content_columns, epoch, projected
+from drn.catalogue import DAY, LENGTHS, WINDOWS, Catalogue, content_columns, epoch, projected
 from drn.config import Config
 from drn.errors import InvalidInput
 from drn.types import Article
+from drn.windows import BUCKETS
 
 CONFIG = Config()
 NOW = datetime(2026, 3, 4, 12, tzinfo=UTC)
@@ -94,10 +95,23 @@ def test_counts_loaded_at_start_equal_counts_followed_live() -> None:
         buckets = np.array([at // length for at in times])
         loaded.load_counts("clicks", window, np.zeros(4, np.int32), buckets, np.ones(4, np.int64))
     assert (followed.counts == loaded.counts).all()
+    assert (followed.category_counts(np.array([0])) == loaded.category_counts(np.array([0]))).all()
     later = second + 3 * 3600
     for catalogue in (followed, loaded):
         catalogue.advance(later)
     assert (followed.counts == loaded.counts).all()
+
+
+def test_a_category_counts_what_happens_to_all_its_articles() -> None:
+    catalogue = Catalogue(CONFIG)
+    for i, category in enumerate(("sport", "sport", "politics", None)):
+        catalogue.put(article(f"a{i}", category=category))
+    rows = np.arange(4, dtype=np.int32)
+    catalogue.expose(rows, epoch(NOW))
+    catalogue.click(0, epoch(NOW))
+    assert catalogue.category_counts(rows).tolist() == [[1, 2], [1, 2], [0, 1], [0, 1]]
+    catalogue.advance(epoch(NOW) + WINDOWS[DAY])
+    assert not catalogue.category_counts(rows).any()
 
 
 def test_the_columns_of_an_article_stay_in_their_groups() -> None:

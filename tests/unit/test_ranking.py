@@ -6,9 +6,9 @@ import pytest
 from drn.catalogue import Catalogue
 from drn.config import Config
 from drn.errors import InvalidInput, NoCandidates
-from drn.features import dense_names, input_shape
+from drn.features import input_shape
 from drn.model import initial_weights
-from drn.ranking import DAILY_RATE, Served, decide, derive, request_seed
+from drn.ranking import Served, decide, derive, request_seed
 from drn.readers import Reader
 from drn.scoring import Scorer
 from drn.types import Article, Impression, Model, Pin, RankRequest
@@ -105,7 +105,6 @@ def test_scores_that_are_not_finite_fall_back_openly(catalogue: Catalogue) -> No
     assert shown.fallback is not None
     assert "click rate" in shown.fallback
     assert np.isfinite(shown.current_scores).all()
-    assert dense_names(CONFIG)[DAILY_RATE] == "rate_24h"
 
 
 def test_seeds_are_the_same_everywhere() -> None:

@@ -1,0 +1,74 @@
+"""Counts in sliding windows: integers in buckets, so the order in which events arrive cannot change them.
+
+A window of length L is kept in `BUCKETS` buckets and covers between L·23/24 and L.
+"""
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drn.types import Ints
+
+BUCKETS = 24  # per window: its far edge is sharp to 4 %
+Scalar = TypeVar("Scalar", bound=np.generic)
+
+
+class SlidingCounts:
+    """How often two kinds of event (column 0 … W−1 and W … 2W−1) happened to each row within each of W windows.
+
+    Args:
+        windows: lengths in seconds, each a multiple of BUCKETS.
+    """
+
+    def __init__(self, windows: Sequence[int], rows: int = 0) -> None:
+        self._lengths = [window // BUCKETS for window in windows]
+        self._heads = np.zeros(len(windows), np.int64)  # newest bucket of each window
+        self.counts: NDArray[np.uint32] = np.zeros((rows, 2 * len(windows)), np.uint32)
+        self._buckets: NDArray[np.uint32] = np.zeros((2 * len(windows), BUCKETS, rows), np.uint32)
+
+    def extend(self, rows: int) -> None:
+        """Makes room for `rows` rows in all."""
+        self.counts = extended(self.counts, rows)
+        self._buckets = extended(self._buckets.transpose(2, 0, 1), rows).transpose(1, 2, 0).copy()
+
+    def add(self, rows: Ints, times: NDArray[np.uint32] | int, at: int, kind: int) -> None:
+        """Counts `times` events of one kind at `at` (epoch seconds) for each row (rows distinct)."""
+        self.advance(at)
+        for window, length in enumerate(self._lengths):
+            bucket, column = at // length, kind * len(self._lengths) + window
+            if bucket > self._heads[window] - BUCKETS:
+                self._buckets[column, bucket % BUCKETS, rows] += np.uint32(times)
+                self.counts[rows, column] += np.uint32(times)
+
+    def advance(self, at: int) -> None:
+        """Lets what `at` (epoch seconds) has left behind fall out of its window. Time never runs backwards."""
+        for window, length in enumerate(self._lengths):
+            head = at // length
+            behind = head - self._heads[window]
+            if behind <= 0:
+                continue
+            gone = (self._heads[window] + 1 + np.arange(min(behind, BUCKETS))) % BUCKETS
+            for column in (window, window + len(self._lengths)):
+                self.counts[:, column] -= self._buckets[column, gone].sum(axis=0, dtype=np.uint32)
+                self._buckets[column, gone] = 0
+            self._heads[window] = head
+
+    def load(self, rows: Ints, times: NDArray[np.int64], buckets: NDArray[np.int64], kind: int, window: int) -> None:
+        """Adds `times[i]` events for `rows[i]` in bucket `buckets[i]` (epoch // bucket length); rows may repeat.
+
+        Call `advance` first: buckets that have left the window are ignored.
+        """
+        column = kind * len(self._lengths) + window
+        inside = (buckets > self._heads[window] - BUCKETS) & (buckets <= self._heads[window])
+        added = times[inside].astype(np.uint32)
+        np.add.at(self._buckets, (column, buckets[inside] % BUCKETS, rows[inside]), added)
+        np.add.at(self.counts, (rows[inside], column), added)
+
+
+def extended(rows: NDArray[Scalar], capacity: int, fill: int = 0) -> NDArray[Scalar]:
+    """The same rows followed by empty ones, `capacity` in all."""
+    longer = np.full((capacity, *rows.shape[1:]), fill, rows.dtype)
+    longer[: len(rows)] = rows
+    return longer
