@@ -148,15 +148,15 @@ def launch(directory: Path, port: int | None, settings: Mapping[str, str], deadl
             return running
         time.sleep(0.1)
     boot(data, port, settings, deadline)
-    while True:
+    while alive(data) and time.monotonic() < deadline:
         try:
             create_database(directory, read_port(data))
         except psycopg.OperationalError as error:
-            if not alive(data) or time.monotonic() > deadline:
-                raise EmbeddedError(f"PostgreSQL started but does not answer: {error}; {last_words(data)}") from error
+            log.info("PostgreSQL does not answer yet: %s", error)
         if (running := find(directory)) is not None:
             return running
         time.sleep(0.1)
+    raise EmbeddedError(f"PostgreSQL started but does not answer on {HOST}:{read_port(data)}: {last_words(data)}")
 
 
 def initialise(directory: Path, data: Path) -> None:
