@@ -1,0 +1,26 @@
+"""docs/reference/hyper-parameters.md is made from the code"""
+
+from pathlib import Path
+
+from drn.config import reference
+
+PAGE = Path(__file__).parents[2] / "docs/reference/hyper-parameters.md"
+HEAD = """# Hyper-parameters
+
+Every one of them, made from `drn/config.py`. Change some with `DRN_CONFIG='{"gamma": 0.3}'`; `DRN_PROFILE` chooses a column. Times are seconds.
+
+| name | symbol | default | paper | source or reason |
+|---|---|---|---|---|
+"""
+
+
+def page() -> str:
+    rows = (
+        f"| `{row['name']}` | {row['symbol']} | {row['default']} | {row['paper'] if row['paper'] != row['default'] else ''} | {row['source']} |\n"
+        for row in reference()
+    )
+    return HEAD + "".join(rows)
+
+
+def test_the_reference_is_what_the_code_says() -> None:
+    assert PAGE.read_text() == page(), f"write it again: PAGE.write_text(page()) in {__file__}"
