@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+import uvloop
 from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
@@ -153,7 +154,8 @@ def replay(
             f"{replayed.learning_seconds:.0f} s of learning"
         )
 
-    asyncio.run(work())
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as loop:  # as the API runs
+        loop.run(work())
 
 
 def open_log(format_name: str, path: Path, articles: Path | None) -> Log:

@@ -68,8 +68,9 @@ async def supervise(settings: Settings, *, readers: bool) -> None:
         environment = {"DATABASE_URL": url, "HOST": settings.host, "PORT": str(settings.port), "DRN_PROFILE": settings.profile}
         async with children() as running:
             running.append(await processes.start("The API", ("service",), environment))
-            running.append(await processes.start("The learner", ("jobs", "schedule"), environment, LEARNER_PATIENCE))
             await watch(running, ready(f"{address}/readyz"))
+            # Only now: the first list should not wait for the learner, whose torch keeps a core busy for seconds.
+            running.append(await processes.start("The learner", ("jobs", "schedule"), environment, LEARNER_PATIENCE))
             if readers:
                 running.append(await processes.start("The newsroom", ("jobs", "readers", address), environment))
             console.print(

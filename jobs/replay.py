@@ -140,7 +140,13 @@ async def play(settings: Settings, url: str, engine: AsyncEngine, lists: list[Lo
     clock, config = LogClock(lists[0].at), settings.config()
     await runner.run(engine, FIRST_VERSION, config, clock)
     own = settings.model_copy(
-        update={"database_url": url, "host": "127.0.0.1", "store_timeout": PATIENCE, "max_candidates": 60_000}
+        update={
+            "database_url": url,
+            "host": "127.0.0.1",
+            "store_timeout": PATIENCE,
+            "max_candidates": 60_000,
+            "follow_seconds": 1.0,
+        }
     )
     scores, updates, versions, learning = Scores(), due(config, clock.now), 1, 0.0
     following = next(updates)

@@ -53,7 +53,7 @@ async def test_imported_reading_is_what_a_ranker_knows_of_its_reader(site: Any) 
 
     await bulk.load(site.engine, OneClick(), site.clock)
     reader = await site.node.follower.reader("newcomer")
-    assert reader.click_rows().tolist() == [site.node.live.catalogue.row("a1")]
+    assert reader.click_rows.tolist() == [site.node.live.catalogue.row("a1")]
 
 
 def test_the_command_imports_and_says_how_much(python: Callable[..., Any], tmp_path: Path) -> None:
