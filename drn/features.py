@@ -11,7 +11,6 @@ import json
 import struct
 from collections.abc import Iterator
 from datetime import datetime
-from functools import lru_cache
 from itertools import accumulate
 from math import prod
 from typing import Any
@@ -37,6 +36,9 @@ CONTEXT = HOURS + WEEKDAYS + DEVICES + SURFACES + 1
 CONTEXT_OFFSETS = np.array([0, HOURS, HOURS + WEEKDAYS, HOURS + WEEKDAYS + DEVICES])
 RECENT = 50  # newest clicks that the reader's mean embedding is made of
 INTEREST_PRIOR = 3.0  # clicks: a reader's first ones count as little evidence of interest
+# Typical log counts, log rates and log age of a candidate, so that inputs vary around 0 by about 1.  (3W + 2,)
+CENTRE = np.repeat(np.array([2.5, -2.5, 2.0], np.float32), [2 * W, W + 1, 1])
+SPREAD = np.repeat(np.array([2.0, 1.0, 2.0], np.float32), [2 * W, W + 1, 1])
 LOG1P = np.log1p(np.arange(65_536)).astype(np.float32)  # counts reach a network on a log scale
 
 
@@ -105,10 +107,10 @@ def encode(observation: Observation, config: Config) -> Inputs:
     seen = LOG1P[observation.seen]  # (n, 2)
     compared = np.concatenate([counts, rates, category, age], axis=1)  # (n, 3W + 2)
     dense: list[Floats] = [
-        (compared - centre(compared.shape[1])) / np.float32(2),
-        matched / np.float32(2),
-        interest,
-        seen,
+        (compared - CENTRE) / SPREAD,
+        matched,
+        5 * interest,
+        2 * seen,
         z_scores(np.concatenate([compared, interest, seen], axis=1)),
         2 * shares_below(compared) - 1,
     ]
@@ -121,12 +123,6 @@ def encode(observation: Observation, config: Config) -> Inputs:
         content=observation.content,
         dense=np.concatenate(dense, axis=1),
     )
-
-
-@lru_cache(maxsize=2)
-def centre(columns: int) -> Floats:
-    """Typical log counts, log rates and log age, taken off so that inputs vary around 0.  (3W + 2,)"""
-    return np.repeat(np.array([2.5, -2.5, 2.0], np.float32), [2 * W, columns - 2 * W - 1, 1])
 
 
 def encode_reader(observation: Observation, mean_age: float) -> Floats:

@@ -69,8 +69,8 @@ def test_counts_rates_and_age_by_hand() -> None:
     assert features["clicks_1h"] == pytest.approx((np.log(4) - 2.5) / 2)
     assert features["clicks_24h"] == pytest.approx((np.log(5) - 2.5) / 2)
     assert features["exposures_1h"] == pytest.approx((np.log(10) - 2.5) / 2)
-    assert features["rate_1h"] == pytest.approx((np.log(4 / 20) + 2.5) / 2)
-    assert features["category_rate_24h"] == pytest.approx((np.log(5 / 20) + 2.5) / 2)
+    assert features["rate_1h"] == pytest.approx(np.log(4 / 20) + 2.5)
+    assert features["category_rate_24h"] == pytest.approx(np.log(5 / 20) + 2.5)
     assert features["age"] == pytest.approx((np.log(3) - 2) / 2)
     assert features["clicks_1h_z"] == pytest.approx(1)
     assert features["clicks_1h_below"] == pytest.approx(0)  # half the list lies below, and the scale is ±1
@@ -82,11 +82,11 @@ def test_the_readers_clicks_meet_the_candidates_properties() -> None:
     reader.click(2, epoch(NOW - 2 * HOUR))
     reader.show(rows(0))
     inputs = encode(observe(catalogue, reader, rows(0, 1), Context(), NOW), CONFIG)
-    assert [named(inputs, i)["match_category_6h"] for i in (0, 1)] == pytest.approx([np.log(2) / 2, 0])
-    assert named(inputs, 0)["interest_category_6h"] == pytest.approx(1 / 4)
+    assert [named(inputs, i)["match_category_6h"] for i in (0, 1)] == pytest.approx([np.log(2), 0])
+    assert named(inputs, 0)["interest_category_6h"] == pytest.approx(5 / 4)
     assert named(inputs, 0)["match_category_1h"] == 0
-    assert named(inputs, 0)["match_words_24h"] == pytest.approx(np.log(2) / 2)  # both titles say "derby"
-    assert [named(inputs, i)["shown_before"] for i in (0, 1)] == pytest.approx([np.log(2), 0])
+    assert named(inputs, 0)["match_words_24h"] == pytest.approx(np.log(2))  # both titles say "derby"
+    assert [named(inputs, i)["shown_before"] for i in (0, 1)] == pytest.approx([2 * np.log(2), 0])
 
 
 def test_an_embedding_is_compared_with_the_readers_clicks() -> None:
