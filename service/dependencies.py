@@ -1,6 +1,9 @@
-"""What routes ask for: the node that serves them, and a caller who may do this."""
+"""What routes ask for: the node that serves them, and a caller who may do this.
 
-from collections.abc import Callable
+They are coroutines although they never wait: FastAPI sends plain functions to a thread, which costs more than a ranking.
+"""
+
+from collections.abc import Awaitable, Callable
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -10,7 +13,7 @@ from service.keys import Scope
 from service.node import Node
 
 
-def current_node(request: Request) -> Node:
+async def current_node(request: Request) -> Node:
     """The parts of this process that answer requests."""
     node: Node = request.app.state.node
     return node
@@ -19,14 +22,14 @@ def current_node(request: Request) -> Node:
 CurrentNode = Annotated[Node, Depends(current_node)]
 
 
-def require(scope: Scope) -> Callable[[Request], None]:
+def require(scope: Scope) -> Callable[[Request], Awaitable[None]]:
     """A dependency that lets only keys with this scope pass (everyone, while no key exists).
 
     Raises:
         Unauthenticated, Forbidden: as `KeyRing.check`.
     """
 
-    def check(request: Request) -> None:
+    async def check(request: Request) -> None:
         node: Node = request.app.state.node
         node.live.keys.check(request.headers.get("authorization"), scope)
 

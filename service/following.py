@@ -32,6 +32,7 @@ from service.store.notifications import Listener
 SETTLED_SECONDS = 10.0
 LOADS = 3  # a reader so busy that three reads were overtaken is served from the last one, uncached
 PAGE = 10_000  # rows of the log per query
+MISSED_SECONDS = 0.5  # a notice can be missed while the listening connection is replaced; its news is found after this
 GATHER_SECONDS = 0.01  # so that a burst of news is one look
 log = structlog.get_logger(__name__)
 
@@ -64,6 +65,7 @@ class Follower:
         self._articles_lock = asyncio.Lock()
         self._loads: dict[str, asyncio.Task[Reader]] = {}
         self._doubt_until = 0.0
+        self._stopping = False
         self._refused: int | None = None  # the version that does not fit: it is read once, not four times a second
         self.last_pass = 0.0  # of time.monotonic: when the store was last followed to its end
 
@@ -93,20 +95,26 @@ class Follower:
             StoreUnavailable: PostgreSQL cannot be reached.
         """
         async with reading(self._engine) as connection:
-            await self._follow_keys(connection)
-            await self._follow_version(connection)
+            await self._follow_announced(connection)
             await self._follow_log(connection)
-            await self._follow_erasures(connection)
         self.last_pass = time.monotonic()
 
     async def run(self, listener: Listener, seconds: float) -> None:
-        """Catches up when told of news, and every `seconds`, until cancelled. Trouble is logged once, when it begins."""
+        """Follows the log every `seconds`, and what announces itself when it does, until stopped.
+
+        Trouble is logged once, when it begins.
+        """
         troubled = False
-        while True:
-            await listener.wait(seconds)
+        looked = 0.0
+        while not self._stopping:
+            told = await listener.wait(seconds)
             await asyncio.sleep(GATHER_SECONDS)
             try:
-                await self.catch_up()
+                if told or time.monotonic() - looked >= MISSED_SECONDS:
+                    looked = time.monotonic()
+                    await self.catch_up()
+                else:
+                    await self._follow_log_only()
             except (StoreError, DrnError) as error:
                 self._metrics.follow_failures.inc()
                 if not troubled:
@@ -116,6 +124,10 @@ class Follower:
                 if troubled:
                     log.info("the store is followed again")
                 troubled = False
+
+    def stop(self) -> None:
+        """Ends `run` after the look that it is at."""
+        self._stopping = True
 
     async def follow_articles(self) -> None:
         """Applies every article change that is committed by now.
@@ -167,12 +179,25 @@ class Follower:
         self._live.put(stored.article, stored.withdrawn)
         self._revision = max(self._revision, stored.revision)
 
+    async def _follow_announced(self, connection: AsyncConnection) -> None:
+        await self._follow_keys(connection)
+        await self._follow_version(connection)
+        await self._follow_erasures(connection)
+        await self._follow_articles(connection)
+
+    async def _follow_log_only(self) -> None:
+        async with reading(self._engine) as connection:
+            await self._follow_log(connection)
+        self.last_pass = time.monotonic()
+
     async def _follow_log(self, connection: AsyncConnection) -> None:
         live = self._live
         writer = None if time.monotonic() < self._doubt_until else self._writer_id
         shown = await tail(partial(impressions.exposures_since, connection, exclude_writer=writer), live.impressions)
         events = await tail(partial(feedback.events_since, connection, exclude_writer=writer), live.events)
-        await self._follow_articles(connection)  # after the log: whatever it names is known now
+        named = {article_id for each in shown for article_id in each.article_ids} | {each.event.article_id for each in events}
+        if any(article_id not in live.catalogue for article_id in named):
+            await self._follow_articles(connection)
         for each in shown:
             live.show(each.seq, each.article_ids, each.user_id, each.at, ours=False)
         for stored in events:

@@ -45,10 +45,7 @@ class Live:
     def serve(self, version: Version) -> bool:
         """Takes a version into service with one assignment. False (and `refused` says why) if its features are others."""
         if version.schema != (ours := schema_digest(self.config)):
-            self.refused = (
-                f"version {version.id} was trained on feature schema {version.schema}, this process makes {ours}; "
-                f"it goes on with {self.version_id}"
-            )
+            self.refused = f"version {version.id} was trained on feature schema {version.schema}, this process makes {ours}"
             return False
         self.refused = None
         self.served = Served(version.id, version.config, Scorer(version.model, version.config))

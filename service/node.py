@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -30,6 +30,7 @@ from service.store.notifications import Listener
 Clock = Callable[[], datetime]
 START_PAUSE = 0.5  # seconds between attempts to reach PostgreSQL at start
 READY_SECONDS = 1.0  # a probe must hear soon that this process cannot answer
+STOP_SECONDS = 2.0  # for a look at a store that does not answer; nothing is lost with it
 log = structlog.get_logger(__name__)
 
 
@@ -85,7 +86,10 @@ async def open_node(settings: Settings, clock: Clock, metrics: Metrics | None = 
         raise StartRefused("DATABASE_URL is not set: give the address of a PostgreSQL, or use `make run`, which brings one")
     metrics = metrics or Metrics()
     writer_id = uuid4().hex
-    engine = create_engine(settings.database_url, pool_size=settings.pool_size)
+    try:
+        engine = create_engine(settings.database_url, pool_size=settings.pool_size)
+    except ValueError as error:  # not the address of a PostgreSQL
+        raise StartRefused(str(error)) from error
     live = Live(config, settings.cached_readers)
     follower = Follower(engine, live, writer_id, metrics)
     try:
@@ -101,11 +105,16 @@ async def open_node(settings: Settings, clock: Clock, metrics: Metrics | None = 
             try:
                 yield node
             finally:
-                following.cancel()
-                with suppress(asyncio.CancelledError):
-                    await following
+                await end(follower, following)
     finally:
         await engine.dispose()
+
+
+async def end(follower: Follower, following: asyncio.Task[None]) -> None:
+    """Ends the follower after the look that it is at; cancelling it in the middle of one would leave connections half open."""
+    follower.stop()
+    await asyncio.wait({following}, timeout=STOP_SECONDS)
+    following.cancel()
 
 
 async def reach(settings: Settings, start: Callable[[], Awaitable[None]]) -> None:
@@ -120,8 +129,6 @@ async def reach(settings: Settings, start: Callable[[], Awaitable[None]]) -> Non
             if await asyncio.to_thread(migrate.pending, settings.database_url):
                 raise StartRefused("the database is not at this release's schema: run `python -m jobs migrate`")
             await start()
-        except ValueError as error:  # not an address
-            raise StartRefused(str(error)) from error
         except StoreUnavailable as error:
             if time.monotonic() > deadline:
                 raise StartRefused(f"PostgreSQL was not reached within {settings.start_timeout:g} s: {error}") from error

@@ -7,7 +7,6 @@ import sys
 import uvicorn
 import uvloop
 from pydantic import ValidationError
-from pydantic_settings import SettingsError
 
 from drn.errors import InvalidConfig
 from service import logs
@@ -29,7 +28,7 @@ def run() -> int:
             signal.signal(ending, lambda *_: None)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(serve(settings))
-    except (StartRefused, InvalidConfig, SettingsError) as error:
+    except (StartRefused, InvalidConfig) as error:
         return refuse(str(error))
     except ValidationError as error:
         return refuse("; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()))

@@ -1,12 +1,13 @@
 """What an operator sets, from the environment. Learning constants are not here: they are `drn.config`."""
 
 import ipaddress
+import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from drn.config import PROFILES, Config, Profile
 
@@ -21,7 +22,9 @@ class Settings(BaseSettings):
     port: int = Field(8000, alias="PORT", ge=0, le=65_535, description="port to listen on; 0 lets the system choose")
     data: Path = Field(Path(".drn"), alias="DRN_DATA", description="where the embedded PostgreSQL keeps its files")
     profile: Profile = Field("default", alias="DRN_PROFILE", description="a named set of hyper-parameters")
-    changes: dict[str, Any] = Field(default_factory=dict, alias="DRN_CONFIG", description="JSON: changes on top of the profile")
+    changes: Annotated[dict[str, Any], NoDecode] = Field(
+        default_factory=dict, alias="DRN_CONFIG", description="JSON: changes on top of the profile"
+    )
     max_candidates: int = Field(
         2_000, alias="DRN_MAX_CANDIDATES", ge=1, le=60_000, description="more in one /rank are refused: 413"
     )
@@ -46,6 +49,16 @@ class Settings(BaseSettings):
         if value not in PROFILES:
             raise ValueError(f"there is no profile {value!r}; there are {', '.join(PROFILES)}")
         return value
+
+    @field_validator("changes", mode="before")
+    @classmethod
+    def json_object(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        try:
+            return json.loads(value or "{}")
+        except ValueError as error:
+            raise ValueError(f'must be a JSON object such as {{"gamma": 0.3}}: {error}') from error
 
     def config(self) -> Config:
         """The hyper-parameters: the profile with the operator's changes.

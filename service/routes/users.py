@@ -18,7 +18,7 @@ router = APIRouter(tags=["readers"])
     "/users/{user_id:path}",
     summary="Erase a reader everywhere",
     response_model=None,
-    responses={200: {"model": Erased}, **responses(401, 403, 422, 503)},
+    responses={200: {"model": Erased}, **responses(401, 403, 404, 422, 503)},
     dependencies=needs(Scope.ADMIN),
 )
 async def delete_user(

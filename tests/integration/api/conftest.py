@@ -111,7 +111,9 @@ async def open_api(database_url: str) -> AsyncIterator[OpenApi]:
     async with AsyncExitStack() as stack:
 
         async def open_one(clock: Callable[[], datetime] = utc_now, **settings: Any) -> Api:
-            app = create_app(Settings(**({"database_url": database_url, "changes": CHANGES} | settings)), clock)
+            app = create_app(
+                Settings(**({"database_url": database_url, "changes": CHANGES, "follow_seconds": 0.1} | settings)), clock
+            )
             return await stack.enter_async_context(opened(app))
 
         yield open_one
