@@ -63,9 +63,9 @@ def schedule() -> None:
     async def work() -> None:
         settings = Settings()
         logs.configure(settings.log_level)
-        async with open_store(settings) as engine:
+        async with open_store(settings, settings.start_timeout) as engine:
             learner = scheduler.Learner(engine, settings.config(), LearnerSettings(), utc_now)
-            await scheduler.serve(learner, settings.start_timeout)
+            await scheduler.serve(learner)
 
     asyncio.run(work())
 

@@ -14,7 +14,7 @@ class Refused(JobError):
 
 
 class CannotRun(JobError):
-    """The demo cannot start or go on. The message says why and what to do."""
+    """A process cannot start or go on. The message says why and what to do."""
 
 
 class Stopped(JobError):

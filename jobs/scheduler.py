@@ -27,7 +27,6 @@ from service.store.errors import StoreUnavailable
 
 SLACK = 0.9  # of a period: a run of another learner that is younger than this counts as this one's
 HOUR = 3_600.0
-START_PAUSE = 0.5  # seconds between attempts to reach PostgreSQL at start
 
 log = structlog.get_logger()
 
@@ -62,25 +61,12 @@ class Learner:
             Task("prune", HOUR, lambda: self.once(prune)),
         )
 
-    async def begin(self, patience: float) -> None:
-        """Waits for PostgreSQL, begins the line where there is none, and makes sure that today can be written to.
-
-        Raises:
-            StoreUnavailable: PostgreSQL could not be reached for `patience` seconds.
-        """
-        deadline = asyncio.get_running_loop().time() + patience
-        while True:
-            try:
-                await self.run(upkeep.PARTITIONS)
-                await self.run(upkeep.FIRST_VERSION)
-                async with writing(self.engine) as connection:
-                    await upkeep.close_lost_runs(connection, self.clock())
-            except StoreUnavailable:
-                if asyncio.get_running_loop().time() > deadline:
-                    raise
-                await asyncio.sleep(START_PAUSE)
-            else:
-                return
+    async def begin(self) -> None:
+        """Begins the line where there is none, makes sure that today can be written to, and closes the rows of the dead."""
+        await self.run(upkeep.PARTITIONS)
+        await self.run(upkeep.FIRST_VERSION)
+        async with writing(self.engine) as connection:
+            await upkeep.close_lost_runs(connection, self.clock())
 
     async def schedule(self) -> AsyncIOScheduler:
         """A scheduler with every job, not yet started. What was due while no learner ran is due at once."""
@@ -154,18 +140,14 @@ def due(last: datetime | None, now: datetime, period: float) -> bool:
     return last is None or now - last >= timedelta(seconds=SLACK * period)
 
 
-async def serve(learner: Learner, patience: float) -> None:
-    """Learns until SIGTERM or SIGINT.
-
-    Args:
-        patience: seconds to wait for PostgreSQL at start.
-    """
+async def serve(learner: Learner) -> None:
+    """Learns until SIGTERM or SIGINT."""
     asked_to_end = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, asked_to_end.set)
     torch.set_num_threads(learner.settings.threads)
-    await learner.begin(patience)
+    await learner.begin()
     scheduler = await learner.schedule()
     scheduler.start()
     log.info("learning", minor_period=learner.config.minor_period, major_period=learner.config.major_period)

@@ -7,7 +7,7 @@ from typing import TextIO
 import structlog
 from structlog.typing import Processor
 
-QUIET = ("uvicorn.access", "apscheduler", "httpx", "httpcore")  # they log every request or tick
+QUIET = ("uvicorn.access", "apscheduler", "httpx", "httpcore", "alembic")  # they log every request, tick or look at the schema
 
 
 def configure(level: str = "INFO", stream: TextIO | None = None) -> None:

@@ -41,6 +41,8 @@ async def test_a_key_is_shown_once_stored_as_a_digest_and_can_be_revoked(command
 
 
 async def test_migrate_makes_schema_and_first_version(command: Command, empty_database_url: str) -> None:
+    code, output = command("schedule", DATABASE_URL=empty_database_url)
+    assert (code, output) == (1, "drn: the database is not at this release's schema: run `python -m jobs migrate`\n")
     assert command("migrate", DATABASE_URL=empty_database_url) == (0, "published version 1\n")
     assert command("migrate", DATABASE_URL=empty_database_url) == (0, "skipped: the line has begun\n")
 

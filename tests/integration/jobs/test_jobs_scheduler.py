@@ -57,7 +57,7 @@ async def test_what_fell_due_while_no_learner_ran_is_due_at_once(site: Any) -> N
 async def test_beginning_makes_the_first_version_and_days_to_write_to(engine: AsyncEngine) -> None:
     noon = datetime(2024, 5, 6, 12, tzinfo=UTC)
     for _ in range(2):  # the second learner finds everything there
-        await Learner(engine, Config(), LearnerSettings(), lambda: noon).begin(patience=5)
+        await Learner(engine, Config(), LearnerSettings(), lambda: noon).begin()
     async with writing(engine) as connection:
         days = await existing(connection)
         assert await versions.head_id(connection) == 1
