@@ -152,6 +152,15 @@ async def test_sigterm_finishes_what_is_under_way(initial: Version, spawn: Any, 
     assert set(clicked) <= events
 
 
+async def test_a_huge_body_is_refused_and_the_service_goes_on(initial: Version, spawn: Any) -> None:
+    service = spawn()
+    service.wait_until_ready()
+    async with httpx.AsyncClient(base_url=service.url) as client:
+        answer = await client.post("/rank", content=b" " * 30_000_000, headers={"content-type": "application/json"})
+        assert answer.status_code == 413
+        assert (await client.get("/readyz")).status_code == 200
+
+
 def test_a_refused_start_is_one_sentence(spawn: Any) -> None:
     reasons: list[tuple[dict[str, str], str]] = [
         ({"HOST": "0.0.0.0"}, "python -m jobs keys create"),
