@@ -58,6 +58,7 @@ class Learner:
             Task("partitions", 6 * HOUR, lambda: self.once(upkeep.PARTITIONS)),
             Task("minor_update", self.config.minor_period, self.minor),
             Task("major_retrain", self.config.major_period, lambda: self.once(major_retrain(self.check_training))),
+            Task("count_hours", HOUR, lambda: self.once(upkeep.COUNT_HOURS)),  # before retention drops what it counts
             Task("prune", HOUR, lambda: self.once(prune)),
         )
 

@@ -10,6 +10,7 @@ from drn.versions import initial_version
 from jobs.runner import Done, Job, Outcome, Published, Skipped, single_step
 from jobs.settings import LearnerSettings
 from service.store import locks, runs, versions
+from service.store.counters import count_hours
 from service.store.locks import LEARN, RETRAIN
 from service.store.partitions import day_of, ensure_partitions
 from service.store.partitions import prune as prune_days
@@ -32,6 +33,12 @@ async def make_days(connection: AsyncConnection, _config: Config, now: datetime)
     days = [day_of(now) + timedelta(days=ahead) for ahead in range(DAYS_AHEAD + 1)]
     await ensure_partitions(connection, days)
     return Done({"until": str(days[-1])})
+
+
+async def count_log(connection: AsyncConnection, _config: Config, now: datetime) -> Outcome:
+    """Counts the log by the hour, so that a starting API process need not read a year of it."""
+    end = await count_hours(connection, now)
+    return Done({"impressions": end.impressions, "feedback": end.feedback})
 
 
 def prune(settings: LearnerSettings) -> Job:
@@ -60,3 +67,4 @@ async def close_lost_runs(connection: AsyncConnection, now: datetime) -> int:
 
 FIRST_VERSION = single_step("first_version", append_first)
 PARTITIONS = single_step("partitions", make_days)
+COUNT_HOURS = single_step("count_hours", count_log)
