@@ -17,7 +17,7 @@ test: $(VENV)/.test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 # A stamp per set of packages: `make run` does not wait for what only the tests need.
 $(VENV)/.run: pyproject.toml | $(BIN)/pip
