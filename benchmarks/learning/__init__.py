@@ -1,0 +1,1 @@
+"""How well the product learns, on data that its authors did not write."""

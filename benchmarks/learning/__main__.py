@@ -1,0 +1,66 @@
+"""`python -m benchmarks.learning`: each benchmark is one command, and takes its data as an argument.
+
+Commands import what they need when they run: torch alone takes seconds.
+"""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+METHODS = "dbgd,pdgd,pdgd-linear,random,es,drn"
+
+
+@app.callback()
+def benchmarks() -> None:
+    """How well the product learns, beside published learners."""
+
+
+@app.command()
+def oltr(
+    data: Annotated[Path, typer.Option(help="Folder of SVMlight/LETOR files: S1.txt … S5.txt, or Fold1/train.txt and test.txt.")],
+    folds: Annotated[str, typer.Option(help="Such as 1-5 or 1,3; all that the data has unless given.")] = "",
+    repeats: Annotated[int, typer.Option(min=1, help="Runs per fold, with other chance.")] = 1,
+    impressions: Annotated[int, typer.Option(min=1, help="Lists shown per run.")] = 10_000,
+    methods: Annotated[str, typer.Option(help="Rows to measure.")] = METHODS,
+    every: Annotated[int, typer.Option(min=1, help="Impressions per minor update of the product's rows.")] = 8,
+    setting: Annotated[
+        list[str] | None, typer.Option("--set", help="name=value, a hyper-parameter of the product's rows.")
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Runs at the same time.")] = os.cpu_count() or 1,
+    csv: Annotated[Path | None, typer.Option(help="Write every learning curve here.")] = None,
+    picture: Annotated[Path | None, typer.Option(help="Draw the mean learning curves here, as SVG.")] = None,
+) -> None:
+    """Online learning to rank: simulated readers on judged queries; held-out nDCG@10 after learning."""
+    from benchmarks.learning.oltr.command import benchmark
+    from benchmarks.learning.oltr.letor import DataError
+    from benchmarks.learning.oltr.methods import METHODS as KNOWN
+    from benchmarks.learning.oltr.methods import Options, changes
+    from drn.config import Config
+    from drn.errors import DrnError
+
+    names = tuple(name.strip() for name in methods.split(","))
+    if unknown := [name for name in names if name not in KNOWN]:
+        raise typer.BadParameter(f"no method {unknown[0]!r}; there are {', '.join(KNOWN)}")
+    try:
+        changed = changes(setting or [])
+        Config.profile("default", **changed)
+        benchmark(Options(data, numbers(folds), names, repeats, impressions, every, changed), workers, csv, picture)
+    except (DataError, DrnError, ValueError) as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(2) from None
+
+
+def numbers(ranges: str) -> tuple[int, ...] | None:
+    """`1-3,5` → (1, 2, 3, 5); nothing → None."""
+    found: list[int] = []
+    for part in filter(None, ranges.split(",")):
+        first, _, last = part.partition("-")
+        found += range(int(first), int(last or first) + 1)
+    return tuple(found) or None
+
+
+if __name__ == "__main__":
+    app()
