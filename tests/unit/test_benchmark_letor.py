@@ -34,9 +34,13 @@ def test_folders_of_train_and_test_files(tmp_path):
     assert (marks(first.train), marks(first.held_out), marks(second.train)) == ([1], [0], [2])
 
 
-def test_one_folder_with_a_train_and_a_test_file_is_one_fold(tmp_path):
-    write(tmp_path / "train.dat", 1)
-    write(tmp_path / "test.dat", 2)
+@pytest.mark.parametrize(
+    ("train", "test"), [("train.dat", "test.dat"), ("trainingset.txt", "testset.txt"), ("a.train.txt", "a.test.txt")]
+)
+def test_one_folder_with_a_train_and_a_test_file_is_one_fold(tmp_path, train, test):
+    write(tmp_path / train, 1)
+    write(tmp_path / test, 2)
+    write(tmp_path / "validation.txt", 3)
     (only,) = load(tmp_path)
     assert (only.number, marks(only.train), marks(only.held_out)) == (1, [1], [2])
 
@@ -67,7 +71,18 @@ def test_features_may_be_numbered_from_zero(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "line", ["1 qid:1 1:x", "1 1:0.5 2:0.5", "relevant qid:1 1:1", "1 qid:1 1:nan", "1 qid:1 1", "-1 qid:1 1:1", "1"]
+    "line",
+    [
+        "1 qid:1 1:x",
+        "1 1:0.5 2:0.5",
+        "relevant qid:1 1:1",
+        "1 qid:1 1:nan",
+        "1 qid:1 1",
+        "-1 qid:1 1:1",
+        "1 qid:1 -1:1",
+        "1 qid:1 1e9:1",
+        "1",
+    ],
 )
 def test_a_line_that_cannot_be_read_is_named(tmp_path, line):
     write(tmp_path / "train.txt", 1)

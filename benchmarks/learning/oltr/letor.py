@@ -5,13 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from drn.types import Floats, Ints
 
 SUFFIXES = (".txt", ".dat", ".svm", ".svmlight", ".letor")
-TRAIN, HELD_OUT = ("train", "training"), ("test", "testing", "heldout")
-Row = tuple[int, NDArray[np.float64], NDArray[np.float64]]  # grade, feature numbers, values
+MOST_FEATURES = 100_000  # published sets have up to 700; a number beyond this is a mistake, not a reason to run out of memory
+Row = tuple[int, Floats]  # grade, features by number from 1 (or 0) up to the last that the line names
 
 
 class DataError(Exception):
@@ -48,8 +47,9 @@ def load(folder: Path, wanted: Iterable[int] | None = None) -> list[Fold]:
         raise DataError(f"there is no fold {missing[0]}: {folder} has {len(splits)}")
     paths = sorted({path for number in numbers for side in splits[number - 1] for path in side})
     rows = {path: parse(path) for path in paths}
-    first, last = feature_range(one for lists in rows.values() for one in lists)
-    queries = {path: tuple(query(one, first, last) for one in lists) for path, lists in rows.items()}
+    every = [features for lists in rows.values() for one in lists for _, features in one]
+    columns = slice(int(not any(features[0] for features in every)), max(map(len, every)))
+    queries = {path: tuple(query(one, columns) for one in rows[path]) for path in paths}
     return [
         Fold(number, *(tuple(one for path in side for one in queries[path]) for side in splits[number - 1])) for number in numbers
     ]
@@ -74,9 +74,12 @@ def data_files(folder: Path) -> list[Path]:
 
 
 def train_and_test(folder: Path) -> tuple[list[Path], list[Path]] | None:
-    by_name = {path.stem.lower(): path for path in data_files(folder)}
-    sides = [[by_name[name] for name in names if name in by_name] for names in (TRAIN, HELD_OUT)]
-    return (sides[0], sides[1]) if all(sides) else None
+    """train.txt and test.txt, or what begins or ends so: trainingset.txt, set1.test.txt."""
+    train, held_out = (
+        [path for path in data_files(folder) if path.stem.lower().startswith(word) or path.stem.lower().endswith(word)]
+        for word in ("train", "test")
+    )
+    return (train, held_out) if train and held_out else None
 
 
 def parse(path: Path) -> list[list[Row]]:
@@ -93,38 +96,40 @@ def parse(path: Path) -> list[list[Row]]:
                 continue
             try:
                 grade, name, pairs = int(float(text[0])), text[1], text[2] if len(text) > 2 else ""
-                values = np.array(pairs.replace(":", " ").split(), np.float64)
-                if not name.startswith("qid:") or grade < 0 or len(values) % 2 or not np.isfinite(values).all():
+                row = grade, features_of(pairs)
+                if not name.startswith("qid:") or grade < 0:
                     raise ValueError(line)
             except (ValueError, IndexError):
                 raise DataError(f"{path}, line {number}: not `grade qid:… 1:value 2:value …`: {line.strip()[:60]!r}") from None
-            by_query.setdefault(name, []).append((grade, values[::2], values[1::2]))
+            by_query.setdefault(name, []).append(row)
     if not by_query:
         raise DataError(f"{path} holds no query")
     return list(by_query.values())
 
 
-def feature_range(queries: Iterable[Sequence[Row]]) -> tuple[int, int]:
-    """The first feature's number, 0 or 1, and the highest in use."""
-    named = [numbers for rows in queries for _, numbers, _ in rows if len(numbers)]
-    if not named:
-        raise DataError("no document has a feature")
-    return int(all(numbers.min() >= 1 for numbers in named)), int(max(numbers.max() for numbers in named))
+def features_of(pairs: str) -> Floats:
+    """`1:0.5 3:2` → (0, 0.5, 0, 2)."""
+    values = np.array(pairs.replace(":", " ").split(), np.float64).reshape(-1, 2)
+    if not np.isfinite(values).all() or (values[:, 0] < 0).any() or values[:, 0].max(initial=0) > MOST_FEATURES:
+        raise ValueError(pairs)
+    found = np.zeros(int(values[:, 0].max(initial=0)) + 1, np.float32)
+    found[values[:, 0].astype(np.intp)] = values[:, 1]
+    return found
 
 
-def query(rows: Sequence[Row], first: int, last: int) -> Query:
+def query(rows: Sequence[Row], columns: slice) -> Query:
     """Rows of one query with features that are not named at 0, then scaled by their smallest and largest value in it."""
-    features = np.zeros((len(rows), last - first + 1))
-    for document, (_, numbers, values) in zip(features, rows, strict=True):
-        document[numbers.astype(np.intp) - first] = values
-    return Query(scaled(features), np.array([grade for grade, _, _ in rows], np.int32))
+    features = np.zeros((len(rows), columns.stop), np.float32)
+    for document, (_, found) in zip(features, rows, strict=True):
+        document[: len(found)] = found
+    return Query(scaled(features[:, columns]), np.array([grade for grade, _ in rows], np.int32))
 
 
-def scaled(features: NDArray[np.float64]) -> Floats:
+def scaled(features: Floats) -> Floats:
     """Min-max per column; a column that is the same for all documents becomes 0.  (n, D) → (n, D)"""
     low, high = features.min(axis=0), features.max(axis=0)
-    span = np.where(high > low, high - low, 1.0)
-    result: Floats = ((features - low) / span).astype(np.float32)
+    span = np.where(high > low, high - low, np.float32(1))
+    result: Floats = (features - low) / span
     result.setflags(write=False)
     return result
 
