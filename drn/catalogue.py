@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable
 from datetime import datetime
 from functools import lru_cache
+from itertools import repeat
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -40,6 +41,7 @@ class Catalogue:
         self.slots = config.content_slots  # C
         self._rows: dict[str, int] = {}
         self._articles: list[Article] = []
+        self._ids: list[str] = []
         self.edits = 0  # grows when an article's content changes, so that what was made of it can be thrown away
         self.content: NDArray[np.uint16] = np.empty((0, sum(column_counts(config))), np.uint16)  # (rows, M)
         self.content_revision: NDArray[np.int32] = np.empty(0, np.int32)  # (rows,): grows when a row is encoded anew
@@ -47,6 +49,7 @@ class Catalogue:
         self.embedding: NDArray[np.float16] = np.empty((0, config.embedding_size), np.float16)  # (rows, E)
         self._live_from: NDArray[np.int64] = np.empty(0, np.int64)  # (rows,)
         self._live_until: NDArray[np.int64] = np.empty(0, np.int64)  # (rows,): 0 once withdrawn
+        self._category: NDArray[np.int32] = np.empty(0, np.int32)  # (rows,): slot from 0, `category_slots` without one
         self._counts = SlidingCounts(WINDOWS)
         self._category_counts = SlidingCounts((WINDOWS[DAY],), config.category_slots + 1)  # the last row: no category
         self._allocate(1024)
@@ -66,6 +69,7 @@ class Catalogue:
                 self._allocate(2 * row)
             self._rows[article.id] = row
             self._articles.append(article)
+            self._ids.append(article.id)
             self._encode(row, article)
         elif article != self._articles[row] or self._live_until[row] == 0:
             self._articles[row] = article
@@ -91,12 +95,12 @@ class Catalogue:
         return bool(self._live_until[row] == 0)
 
     def ids(self, rows: Ints) -> tuple[str, ...]:
-        return tuple([self._articles[row].id for row in rows.tolist()])
+        return tuple(map(self._ids.__getitem__, rows.tolist()))
 
     def rows(self, article_ids: Iterable[str], now: datetime) -> tuple[Ints, tuple[str, ...]]:
         """Rows of the rankable articles among the ids, first mention only, and the ids that are not rankable."""
         ids = list(dict.fromkeys(article_ids))
-        rows = np.array([self._rows.get(article_id, -1) for article_id in ids], np.int32)
+        rows = np.array([*map(self._rows.get, ids, repeat(-1))], np.int32)
         rankable = (rows >= 0) & self._live(rows, epoch(now))
         if rankable.all():
             return rows, ()
@@ -113,7 +117,7 @@ class Catalogue:
 
     def category_counts(self, rows: Ints) -> NDArray[np.uint32]:
         """Clicks and exposures of each row's whole category within a day.  (n, 2)"""
-        return self._category_counts.counts[self._categories(rows)]
+        return self._category_counts.counts.take(self._category.take(rows), axis=0)
 
     def click(self, row: int, at: int) -> None:
         """Counts a click at `at` (epoch seconds)."""
@@ -135,17 +139,13 @@ class Catalogue:
         """
         self._counts.load(rows, counts, buckets, KINDS.index(kind), window)
         if window == DAY:
-            self._category_counts.load(self._categories(rows), counts, buckets, KINDS.index(kind), 0)
+            self._category_counts.load(self._category[rows], counts, buckets, KINDS.index(kind), 0)
 
     def _count(self, rows: Ints, at: int, kind: int) -> None:
         self._counts.add(rows, 1, at, kind)
-        categories, times = np.unique(self._categories(rows), return_counts=True)
-        self._category_counts.add(categories, times.astype(np.uint32), at, kind)
-
-    def _categories(self, rows: Ints) -> Ints:
-        """Category slot of each row, counted from 0; `category_slots` where it has none.  (n,)"""
-        slots = self.content[rows, 1].astype(np.int32) - self._config.provider_slots
-        return np.asarray(np.minimum(slots, self._config.category_slots), np.int32)
+        times = np.bincount(self._category.take(rows), minlength=self._config.category_slots + 1)
+        categories = np.flatnonzero(times).astype(np.int32)
+        self._category_counts.add(categories, times[categories].astype(np.uint32), at, kind)
 
     def _live(self, rows: Ints | slice, second: int) -> Bools:
         return (self._live_from[rows] <= second) & (second < self._live_until[rows])
@@ -153,6 +153,7 @@ class Catalogue:
     def _encode(self, row: int, article: Article) -> None:
         self.content[row] = content_columns(article, self._config)
         self.content_revision[row] += 1
+        self._category[row] = min(int(self.content[row, 1]) - self._config.provider_slots, self._config.category_slots)
         self.published[row] = epoch(article.published_at)
         self._live_from[row] = epoch(article.embargo_until) if article.embargo_until else 0
         self._live_until[row] = max(1, epoch(article.expires_at)) if article.expires_at else FOREVER
@@ -163,6 +164,7 @@ class Catalogue:
         self.content = extended(self.content, capacity, self._config.content_slots)
         self.content_revision = extended(self.content_revision, capacity)
         self.published = extended(self.published, capacity)
+        self._category = extended(self._category, capacity)
         self.embedding = extended(self.embedding, capacity)
         self._live_from = extended(self._live_from, capacity)
         self._live_until = extended(self._live_until, capacity)

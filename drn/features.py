@@ -36,9 +36,9 @@ CONTEXT = HOURS + WEEKDAYS + DEVICES + SURFACES + 1
 CONTEXT_OFFSETS = np.array([0, HOURS, HOURS + WEEKDAYS, HOURS + WEEKDAYS + DEVICES])
 RECENT = 50  # newest clicks that the reader's mean embedding is made of
 INTEREST_PRIOR = 3.0  # clicks: a reader's first ones count as little evidence of interest
-# Typical log counts, log rates and log age of a candidate, so that inputs vary around 0 by about 1.  (3W + 2,)
-CENTRE = np.repeat(np.array([2.5, -2.5, 2.0], np.float32), [2 * W, W + 1, 1])
-SPREAD = np.repeat(np.array([2.0, 1.0, 2.0], np.float32), [2 * W, W + 1, 1])
+# Typical log counts, log rates and log age of a candidate, so that inputs vary around 0 by about 1.  (3W + 2, 1)
+CENTRE = np.repeat(np.array([2.5, -2.5, 2.0], np.float32), [2 * W, W + 1, 1])[:, None]
+SPREAD = np.repeat(np.array([2.0, 1.0, 2.0], np.float32), [2 * W, W + 1, 1])[:, None]
 LOG1P = np.log1p(np.arange(65_536)).astype(np.float32)  # counts reach a network on a log scale
 
 
@@ -50,78 +50,82 @@ def observe(catalogue: Catalogue, reader: Reader, rows: Ints, context: Context, 
     """
     second = epoch(now)
     catalogue.advance(second)
-    profile, totals = reader_profile(catalogue, reader, second)
+    clicked = reader.click_rows
+    profile, totals = reader_profile(catalogue, clicked, [reader.first_since(second - window) for window in READER_WINDOWS])
     return Observation(
         reader=profile,
         reader_totals=totals,
         context=np.array(
             [now.hour * HOURS // 24, now.weekday(), slot(context.device, DEVICES), slot(context.surface, SURFACES)], np.uint8
         ),
-        content=catalogue.content[rows],
-        counts=catalogue.counts[rows],
+        content=catalogue.content.take(rows, axis=0),
+        counts=catalogue.counts.take(rows, axis=0),
         category_counts=catalogue.category_counts(rows),
-        seen=np.stack([reader.times_shown(rows), reader.times_read(rows)], axis=1),
-        age=np.clip(second - catalogue.published[rows], 0, np.iinfo(np.int32).max).astype(np.int32),
-        embedding=catalogue.embedding[rows],
-        reader_embedding=mean_embedding(catalogue, reader),
+        seen=np.array([reader.times_shown(rows), reader.times_read(rows)]).T,
+        age=np.minimum(np.maximum(second - catalogue.published.take(rows), 0), np.iinfo(np.int32).max).astype(np.int32),
+        embedding=catalogue.embedding.take(rows, axis=0),
+        reader_embedding=mean_embedding(catalogue, clicked[-RECENT:]),
     )
 
 
-def reader_profile(catalogue: Catalogue, reader: Reader, second: int) -> tuple[NDArray[np.uint16], NDArray[np.uint16]]:
+def reader_profile(catalogue: Catalogue, clicked: Ints, starts: list[int]) -> tuple[NDArray[np.uint16], NDArray[np.uint16]]:
     """The properties of the reader's clicks by window, and the clicks by window.  (V, C), (V,)
 
     The windows are nested, so the counts are those of disjoint stretches of the history, added up from the newest.
+
+    Args:
+        clicked: rows of the reader's clicks, oldest first.  (m,)
+        starts: index of the first click in each window, the shortest window first.
     """
-    slots = catalogue.slots
-    starts = [reader.first_since(second - window) for window in READER_WINDOWS]
-    rows = reader.click_rows
-    totals = np.array([len(rows) - start for start in starts], np.uint16)
-    profile = np.zeros((V, slots), np.uint16)
-    end = len(rows)
-    for window, start in enumerate(starts):
-        if start < end:
-            profile[window] = np.bincount(catalogue.content[rows[start:end]].ravel(), minlength=slots + 1)[:slots]
-        end = start
-    return profile.cumsum(axis=0, dtype=np.uint16), totals
+    totals = len(clicked) - np.array(starts, np.uint16)
+    if not totals[-1]:
+        return np.zeros((V, catalogue.slots), np.uint16), totals
+    slots = catalogue.slots + 1  # the last one stands for empty columns
+    stretch = np.repeat(np.arange(V), np.diff(totals, prepend=0))[::-1]  # the shortest window of each click, oldest first
+    places = catalogue.content.take(clicked[starts[-1] :], axis=0) + slots * stretch[:, None]
+    counts = np.bincount(places.ravel(), minlength=V * slots).reshape(V, slots)[:, :-1]
+    return counts.cumsum(axis=0, dtype=np.uint16), totals
 
 
-def mean_embedding(catalogue: Catalogue, reader: Reader) -> NDArray[np.float16]:
-    """Mean of the embeddings of the newest clicks, zeros without any.  (E,)"""
-    rows = reader.click_rows[-RECENT:]
-    if not len(rows) or not catalogue.embedding.shape[1]:
-        return np.zeros(catalogue.embedding.shape[1], np.float16)
-    return np.asarray(catalogue.embedding[rows].mean(axis=0, dtype=np.float32), np.float16)
+def mean_embedding(catalogue: Catalogue, clicked: Ints) -> NDArray[np.float16]:
+    """Mean of the embeddings of these clicks, zeros without any.  (E,)"""
+    size = catalogue.embedding.shape[1]
+    if not len(clicked) or not size:
+        return np.zeros(size, np.float16)
+    return np.asarray(catalogue.embedding.take(clicked, axis=0).mean(axis=0, dtype=np.float32), np.float16)
 
 
 def encode(observation: Observation, config: Config) -> Inputs:
     """The inputs of both networks, a function of the logged observation alone. All lie roughly within ±2.
 
+    Dense inputs are made feature by feature, because a list's mean, spread and order run along one feature.
+
     Returns:
         reader (R,), content (n, M) and dense (n, D), whose columns `dense_names` lists in order.
     """
-    counts = np.log1p(observation.counts.astype(np.float32))  # (n, 2W)
-    rates = click_rates(observation.counts, config)  # (n, W)
-    category = click_rates(observation.category_counts, config)  # (n, 1)
-    age = np.log1p(observation.age[:, None].astype(np.float32) / 3_600)  # (n, 1)
-    matched, interest = matches(observation, config)  # (n, 5V), (n, 5V)
-    seen = LOG1P[observation.seen]  # (n, 2)
-    compared = np.concatenate([counts, rates, category, age], axis=1)  # (n, 3W + 2)
+    counts = observation.counts.T.astype(np.float32)  # (2W, n)
+    rates = click_rates(counts, config)  # (W, n)
+    category = click_rates(observation.category_counts.T.astype(np.float32), config)  # (1, n)
+    age = np.log(1 + observation.age[None].astype(np.float32) / 3_600)  # (1, n)
+    matched, interest = matches(observation, config)  # (5V, n), (5V, n)
+    seen = LOG1P.take(observation.seen.T)  # (2, n)
+    compared = np.concatenate([np.log(counts + 1), rates, category, age])  # (3W + 2, n)
     dense: list[Floats] = [
         (compared - CENTRE) / SPREAD,
         matched,
         5 * interest,
         2 * seen,
-        z_scores(np.concatenate([compared, interest, seen], axis=1)),
+        z_scores(np.concatenate([compared, interest, seen])),
         2 * shares_below(compared) - 1,
     ]
     if config.embedding_size:
-        embedding = observation.embedding.astype(np.float32)  # (n, E)
-        similarity = embedding @ observation.reader_embedding.astype(np.float32)  # (n,)
-        dense += [embedding, similarity[:, None]]
+        embedding = observation.embedding.T.astype(np.float32)  # (E, n)
+        similarity = observation.reader_embedding.astype(np.float32) @ embedding  # (n,)
+        dense += [embedding, similarity[None]]
     return Inputs(
         reader=encode_reader(observation, float(age.mean())),
         content=observation.content,
-        dense=np.concatenate(dense, axis=1),
+        dense=np.concatenate(dense).T,
     )
 
 
@@ -135,48 +139,50 @@ def encode_reader(observation: Observation, mean_age: float) -> Floats:
     return np.concatenate([shares.ravel(), LOG1P[observation.reader_totals] / 4, context], dtype=np.float32)
 
 
-def click_rates(counts: NDArray[np.uint32], config: Config) -> Floats:
-    """Smoothed log click rate per window: log((clicks + a) / (exposures + b)).  (n, 2w) → (n, w)"""
-    clicks, exposures = np.split(counts.astype(np.float32), 2, axis=1)
-    rates: Floats = np.log(clicks + np.float32(config.rate_prior_clicks)) - np.log(
-        exposures + np.float32(config.rate_prior_exposures)
-    )
+def click_rates(counts: Floats, config: Config) -> Floats:
+    """Smoothed log click rate per window: log((clicks + a) / (exposures + b)).  (2w, n) → (w, n)"""
+    windows = len(counts) // 2
+    clicks = counts[:windows] + np.float32(config.rate_prior_clicks)
+    exposures = counts[windows:] + np.float32(config.rate_prior_exposures)
+    rates: Floats = np.log(clicks / exposures)
     return rates
 
 
 def matches(observation: Observation, config: Config) -> tuple[Floats, Floats]:
     """How often each group of a candidate's properties occurs among the reader's clicks, by window: log counts and shares.
 
-    The shares are smoothed by INTEREST_PRIOR clicks.  (n, 5V), (n, 5V)
+    The shares are smoothed by INTEREST_PRIOR clicks.  (5V, n), (5V, n)
     """
     n = len(observation.content)
-    padded = np.zeros((config.content_slots + 1, V), np.int32)  # an empty column finds the zero row
-    padded[:-1] = observation.reader.T
-    found = padded[observation.content]  # (n, M, V)
+    padded = np.zeros((V, config.content_slots + 1), np.float32)  # an empty column finds the zero
+    padded[:, :-1] = observation.reader
+    found = padded.take(observation.content.T, axis=1)  # (V, M, n)
     starts = [0, *accumulate(column_counts(config)[:-1])]
-    by_group = np.add.reduceat(found, starts, axis=1)  # (n, 5, V)
-    shares = by_group / (observation.reader_totals + np.float32(INTEREST_PRIOR))  # (n, 5, V)
-    size = (n, len(GROUPS) * V)
-    return LOG1P[np.minimum(by_group, 65_535)].reshape(size), shares.reshape(size).astype(np.float32)
+    by_group = np.add.reduceat(found, starts, axis=1).transpose(1, 0, 2)  # (5, V, n)
+    shares = by_group / (observation.reader_totals + np.float32(INTEREST_PRIOR))[:, None]  # (5, V, n)
+    return np.log(by_group + 1).reshape(-1, n), shares.reshape(-1, n)
 
 
-def z_scores(columns: Floats) -> Floats:
-    """Each column's distance from its mean over the list, in standard deviations, 0 where all are equal, within ±5.  (n, c)"""
-    centred = columns - columns.mean(axis=0)
-    spread = np.sqrt(np.mean(centred * centred, axis=0))
-    return np.asarray(np.clip(centred / np.where(spread > 1e-4, spread, np.inf), -5, 5), np.float32)
+def z_scores(features: Floats) -> Floats:
+    """Each feature's distance from its mean over the list, in standard deviations, 0 where all are equal, within ±5.  (c, n)"""
+    centred: Floats = features - features.mean(axis=1, keepdims=True)
+    spread = np.sqrt(np.einsum("cn,cn->c", centred, centred) / np.float32(features.shape[1]))
+    centred /= np.where(spread > 1e-4, spread, np.float32(np.inf))[:, None]
+    np.minimum(centred, 5, out=centred)
+    np.maximum(centred, -5, out=centred)
+    return centred
 
 
-def shares_below(columns: Floats) -> Floats:
-    """The share of the list with a smaller value in each column; equal values share one.  (n, c)"""
-    n = len(columns)
-    order = columns.argsort(axis=0, kind="stable")
-    ordered = np.take_along_axis(columns, order, axis=0)
-    first = np.zeros(columns.shape, np.int64)
-    first[1:] = np.where(ordered[1:] != ordered[:-1], np.arange(1, n)[:, None], 0)
-    below = np.empty(columns.shape, np.float32)
-    np.put_along_axis(below, order, (np.maximum.accumulate(first, axis=0) / n).astype(np.float32), axis=0)
-    return below
+def shares_below(features: Floats) -> Floats:
+    """The share of the list with a smaller value of each feature; equal values share one.  (c, n)"""
+    c, n = features.shape
+    order = features.argsort(axis=1) + n * np.arange(c)[:, None]  # places in the flat array
+    ordered = features.take(order)
+    first = np.zeros((c, n), np.float32)  # share below the first of the equal ones
+    first[:, 1:] = np.where(ordered[:, 1:] != ordered[:, :-1], np.arange(1, n) / np.float32(n), 0)
+    below = np.empty(c * n, np.float32)
+    below[order] = np.maximum.accumulate(first, axis=1)
+    return below.reshape(c, n)
 
 
 def input_shape(config: Config) -> InputShape:

@@ -3,11 +3,40 @@
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from drn.types import Ints
+
+
+class Times(NamedTuple):
+    """How often something happened to each of a few rows."""
+
+    rows: NDArray[np.int32]  # ascending
+    counts: NDArray[np.uint16]  # within 16 bits
+
+    @classmethod
+    def of(cls, rows: Ints, counts: NDArray[np.int64]) -> "Times":
+        """The counts of equal rows added up."""
+        if not len(rows):
+            return NEVER
+        order = rows.argsort(kind="stable")
+        ordered = rows[order]
+        first = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
+        totals = np.minimum(np.add.reduceat(counts[order], first), 65_535)
+        return cls(ordered[first], totals.astype(np.uint16))
+
+    def at(self, rows: Ints) -> NDArray[np.uint16]:
+        """The counts of these rows.  (n,)"""
+        if not len(self.rows):
+            return np.zeros(len(rows), np.uint16)
+        place = np.minimum(self.rows.searchsorted(rows), len(self.rows) - 1)
+        return np.asarray(self.counts.take(place) * (self.rows.take(place) == rows))
+
+
+NEVER = Times(np.empty(0, np.int32), np.empty(0, np.uint16))
 
 
 class Reader:
@@ -17,14 +46,14 @@ class Reader:
         history_clicks: how many of the newest clicks are kept.
     """
 
-    __slots__ = ("_click_rows", "_click_times", "_history_clicks", "_shown_counts", "_shown_rows", "revision")
+    __slots__ = ("_click_rows", "_click_times", "_history_clicks", "_read", "_shown", "revision")
 
     def __init__(self, history_clicks: int) -> None:
         self._history_clicks = history_clicks
         self._click_rows = array("i")
         self._click_times = array("q")
-        self._shown_rows: NDArray[np.int32] = np.empty(0, np.int32)
-        self._shown_counts: NDArray[np.uint16] = np.empty(0, np.uint16)
+        self._shown = NEVER
+        self._read: Times | None = NEVER  # None: to be counted anew
         self.revision = 0  # grows with every click, so that a profile made of the clicks can be kept
 
     def click(self, row: int, at: int) -> None:
@@ -34,33 +63,30 @@ class Reader:
         self._click_rows.insert(place, row)
         if len(self._click_times) > self._history_clicks:
             del self._click_times[0], self._click_rows[0]
+        self._read = None
         self.revision += 1
 
     def show(self, rows: Ints | Iterable[int]) -> None:
         """Counts one more showing of each row (rows distinct)."""
-        self.load_shown(np.asarray(rows, np.int32), np.ones(len(np.asarray(rows)), np.uint16))
+        shown = np.asarray(rows, np.int32)
+        self.load_shown(shown, np.ones(len(shown), np.uint16))
 
     def load_shown(self, rows: NDArray[np.int32], counts: NDArray[np.uint16]) -> None:
         """Adds `counts` showings of `rows` (distinct)."""
-        merged, inverse = np.unique(np.concatenate([self._shown_rows, rows]), return_inverse=True)
-        totals = np.bincount(inverse, np.concatenate([self._shown_counts, counts]), len(merged))
-        self._shown_rows = merged
-        self._shown_counts = np.minimum(totals, 65_535).astype(np.uint16)
+        self._shown = Times.of(
+            np.concatenate([self._shown.rows, rows]), np.concatenate([self._shown.counts, counts]).astype(np.int64)
+        )
 
     def times_shown(self, rows: Ints) -> NDArray[np.uint16]:
         """How often each row was shown to this reader.  (n,)"""
-        if not len(self._shown_rows):
-            return np.zeros(len(rows), np.uint16)
-        place = np.minimum(np.searchsorted(self._shown_rows, rows), len(self._shown_rows) - 1)
-        return np.where(self._shown_rows[place] == rows, self._shown_counts[place], 0).astype(np.uint16)
+        return self._shown.at(rows)
 
     def times_read(self, rows: Ints) -> NDArray[np.uint16]:
         """How often each row is among the reader's newest clicks.  (n,)"""
-        if not self._click_rows:
-            return np.zeros(len(rows), np.uint16)
-        clicked = self.click_rows
-        size = int(max(clicked.max(), rows.max())) + 1
-        return np.bincount(clicked, minlength=size)[rows].astype(np.uint16)
+        if self._read is None:
+            clicked = self.click_rows
+            self._read = Times.of(clicked, np.ones(len(clicked), np.int64))
+        return self._read.at(rows)
 
     @property
     def click_rows(self) -> Ints:

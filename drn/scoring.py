@@ -24,6 +24,9 @@ class Scorer:
         self._activate = ACTIVATIONS[config.activation]
         self._advantage = Tower("advantage", pair)
         self._value = Tower("value", pair) if "value.reader" in model.current else None
+        towers = [tower for tower in (self._advantage, self._value) if tower is not None]
+        self._bias = np.concatenate([tower.bias for tower in towers])  # (2H + 2Hv,)
+        self._reader = np.hstack([tower.groups.pop("reader") for tower in towers]) if self._value else None  # (R, 2H + 2Hv)
         self._parts = np.empty((0, self._advantage.width), np.float32)  # (rows, 2H)
         self._revisions = np.empty(0, np.int32)  # (rows,)
 
@@ -39,14 +42,24 @@ class Scorer:
             first = tower.content_part(inputs.content)  # (n, 2H)
         else:
             first = self._kept_parts(inputs, rows, revisions)
-        first = first + (tower.bias + tower.reader_part(inputs.reader))
+        shared = self._reader_part(inputs.reader)  # (2H + 2Hv,)
+        first += shared[: tower.width]
         if "dense" in tower.groups:
             first += inputs.dense @ tower.groups["dense"]
         advantage = tower.outputs(first, self._activate)  # (2, n)
         if self._value is None:
             return advantage
-        reader = self._value.bias + self._value.reader_part(inputs.reader)
-        return advantage + self._value.outputs(reader[None], self._activate)  # (2, n) + (2, 1)
+        return advantage + self._value.outputs(shared[None, tower.width :], self._activate)  # (2, n) + (2, 1)
+
+    def _reader_part(self, reader: Floats) -> Floats:
+        """What all candidates share of both towers' first layers.  (R,) → (2H + 2Hv,)
+
+        Most reader inputs are zero, so the product is a sum over the few rows that are not.
+        """
+        if self._reader is None:
+            return self._bias
+        filled = np.flatnonzero(reader)
+        return np.asarray(self._bias + reader.take(filled) @ self._reader.take(filled, axis=0))
 
     def _kept_parts(self, inputs: Inputs, rows: Ints, revisions: NDArray[np.int32]) -> Floats:
         if len(self._revisions) < len(revisions):
@@ -59,7 +72,7 @@ class Scorer:
         if len(stale):
             self._parts[rows[stale]] = self._advantage.content_part(inputs.content[stale])
             self._revisions[rows[stale]] = revisions[rows[stale]]
-        return np.asarray(self._parts[rows])
+        return self._parts.take(rows, axis=0)
 
 
 class Tower:
@@ -81,13 +94,6 @@ class Tower:
         self.hidden = [(stacked(f"{i}.weight"), stacked(f"{i}.bias")[:, None]) for i in range(1, depth + 1)]
         self.out = stacked("out.weight")[:, :, None]  # (2, H, 1)
         self.out_bias = stacked("out.bias")  # (2, 1)
-
-    def reader_part(self, reader: Floats) -> Floats:
-        """Most reader inputs are zero, so the product is a sum over the few rows that are not.  (R,) → (2H,)"""
-        if "reader" not in self.groups:
-            return np.zeros(self.width, np.float32)
-        filled = np.flatnonzero(reader)
-        return np.asarray(reader[filled] @ self.groups["reader"][filled])
 
     def content_part(self, content: NDArray[np.uint16]) -> Floats:
         """One-hot inputs are row sums, not products.  (n, M) → (n, 2H)"""

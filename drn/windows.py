@@ -23,8 +23,9 @@ class SlidingCounts:
     """
 
     def __init__(self, windows: Sequence[int], rows: int = 0) -> None:
-        self._lengths = [window // BUCKETS for window in windows]
+        self._lengths = np.array(windows, np.int64) // BUCKETS
         self._heads = np.zeros(len(windows), np.int64)  # newest bucket of each window
+        self._next = 0  # the first second that lies in a newer bucket of some window
         self.counts: NDArray[np.uint32] = np.zeros((rows, 2 * len(windows)), np.uint32)
         self._buckets: NDArray[np.uint32] = np.zeros((2 * len(windows), BUCKETS, rows), np.uint32)
 
@@ -36,17 +37,18 @@ class SlidingCounts:
     def add(self, rows: Ints, times: NDArray[np.uint32] | int, at: int, kind: int) -> None:
         """Counts `times` events of one kind at `at` (epoch seconds) for each row (rows distinct)."""
         self.advance(at)
-        for window, length in enumerate(self._lengths):
-            bucket, column = at // length, kind * len(self._lengths) + window
-            if bucket > self._heads[window] - BUCKETS:
-                self._buckets[column, bucket % BUCKETS, rows] += np.uint32(times)
-                self.counts[rows, column] += np.uint32(times)
+        buckets = at // self._lengths  # (W,)
+        inside = np.flatnonzero(buckets > self._heads - BUCKETS)
+        columns, places = (kind * len(buckets) + inside)[:, None], (buckets[inside] % BUCKETS)[:, None]  # (w, 1)
+        self._buckets[columns, places, rows] += np.uint32(times)
+        self.counts[rows, columns] += np.uint32(times)
 
     def advance(self, at: int) -> None:
         """Lets what `at` (epoch seconds) has left behind fall out of its window. Time never runs backwards."""
-        for window, length in enumerate(self._lengths):
-            head = at // length
-            behind = head - self._heads[window]
+        if at < self._next:
+            return
+        for window, head in enumerate((at // self._lengths).tolist()):
+            behind = head - int(self._heads[window])
             if behind <= 0:
                 continue
             gone = (self._heads[window] + 1 + np.arange(min(behind, BUCKETS))) % BUCKETS
@@ -54,6 +56,7 @@ class SlidingCounts:
                 self.counts[:, column] -= self._buckets[column, gone].sum(axis=0, dtype=np.uint32)
                 self._buckets[column, gone] = 0
             self._heads[window] = head
+        self._next = int(((self._heads + 1) * self._lengths).min())
 
     def load(self, rows: Ints, times: NDArray[np.int64], buckets: NDArray[np.int64], kind: int, window: int) -> None:
         """Adds `times[i]` events for `rows[i]` in bucket `buckets[i]` (epoch // bucket length); rows may repeat.

@@ -148,10 +148,9 @@ def test_foreign_bytes_are_refused() -> None:
 
 
 def test_equal_values_share_one_rank_and_no_spread_is_no_distance() -> None:
-    columns = np.array([[0, 5], [0, 1], [2, 1], [3, 1]], np.float32)
-    assert shares_below(columns)[:, 0].tolist() == [0, 0, 0.5, 0.75]
-    assert shares_below(columns)[:, 1].tolist() == [0.75, 0, 0, 0]
-    assert z_scores(np.ones((3, 1), np.float32)).tolist() == [[0], [0], [0]]
+    features = np.array([[0, 0, 2, 3], [5, 1, 1, 1]], np.float32)
+    assert shares_below(features).tolist() == [[0, 0, 0.5, 0.75], [0.75, 0, 0, 0]]
+    assert z_scores(np.ones((1, 3), np.float32)).tolist() == [[0, 0, 0]]
 
 
 @pytest.mark.parametrize("name", SCHEMA_PARAMETERS)
