@@ -19,7 +19,7 @@ async def rank(node: Node, request: RankRequest) -> Impression:
 
     Raises:
         TooLarge: more candidates than the setting allows.
-        Unprocessable: no candidate can be ranked.
+        Unprocessable: no candidate can be ranked, or the request id was used for another reader.
         Unavailable: no version yet, or the store does not answer; nothing is returned that is not committed.
     """
     if request.candidates is not None and len(request.candidates) > node.settings.max_candidates:
@@ -40,14 +40,14 @@ async def decide_and_log(node: Node, request: RankRequest) -> Impression:
         impression = await decision(node, request)
         seq = await node.writer.write(impression)
     except DuplicateRequest:
-        return await stored(node, request.request_id)
+        return await stored(node, request)
     except StoreUnavailable:
         node.follower.doubt()
         raise
     except (Unprocessable, Unavailable):
         # The articles of a repeated request may be gone by now; its list is not.
         if (before := await node.impression(request.request_id)) is not None:
-            return before
+            return own(before, request)
         raise
     node.live.show_impression(seq, impression)
     return impression
@@ -83,10 +83,19 @@ def within_limit(request: RankRequest, catalogue: Catalogue, limit: int) -> tupl
     return replace(request, candidates=catalogue.ids(newest)), reason
 
 
-async def stored(node: Node, request_id: str) -> Impression:
-    impression = await node.impression(request_id)
+async def stored(node: Node, request: RankRequest) -> Impression:
+    impression = await node.impression(request.request_id)
     if impression is None:  # registered but gone: its reader was erased in this very moment
         raise Unprocessable(
             "this request id was used before and its list has been erased", (FieldError("request_id", "used before"),)
         )
-    return impression
+    return own(impression, request)
+
+
+def own(logged: Impression, request: RankRequest) -> Impression:
+    """The logged list, if the request comes from the reader whom it was made for: nobody gets what was ranked for another."""
+    if logged.user_id != request.user_id:
+        raise Unprocessable(
+            f"request {logged.request_id!r} was another reader's", (FieldError("request_id", "used before, for another reader"),)
+        )
+    return logged

@@ -128,7 +128,8 @@ async def test_kill_9_under_load_loses_nothing_acknowledged(
     successor.wait_until_ready()
     async with httpx.AsyncClient(base_url=successor.url) as client:
         name = clicked[-1]
-        again = (await client.post("/rank", json={"request_id": name})).json()
+        user = f"u{name.partition('-')[0].removeprefix('w')}"
+        again = (await client.post("/rank", json={"request_id": name, "user_id": user})).json()
         assert again["request_id"] == name
         event = {"event_id": name, "request_id": name, "article_id": again["items"][0]["article_id"], "type": "click"}
         assert (await client.post("/feedback", json={"events": [event]})).json() == {"accepted": 0, "duplicates": 1}

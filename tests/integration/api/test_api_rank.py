@@ -78,6 +78,16 @@ async def test_a_retry_gets_the_same_list(api: Any, open_api: Any) -> None:
     assert await other.rank(user_id="u1", request_id="r1") == first
 
 
+async def test_a_request_id_of_another_reader_gets_nobodys_list(api: Any) -> None:
+    await api.publish("a1", "a2")
+    await api.rank(user_id="u1", request_id="r1")
+    for body in ({"user_id": "u2"}, {"session_id": "u1"}, {}, {"user_id": "u2", "candidates": ["ghost"]}):
+        answer = await api.client.post("/rank", json={"request_id": "r1"} | body)
+        assert answer.status_code == 422
+        assert answer.json()["errors"][0]["field"] == "request_id"
+        assert "items" not in answer.json()
+
+
 async def test_racing_retries_get_one_list_and_one_row(api: Any, open_api: Any, engine: AsyncEngine) -> None:
     await api.publish(*(f"a{i}" for i in range(50)))
     other = await open_api()
