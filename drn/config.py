@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal, TypeAlias, cast
 
@@ -26,7 +26,7 @@ class Config:
     """Hyper-parameters of features, networks, duel and updates. Times are seconds.
 
     Raises:
-        InvalidConfig: a value is outside its range or contradicts another.
+        InvalidConfig: a value is of another type, outside its range or contradicts another.
     """
 
     root_seed: int = parameter(0, "", "every random draw derives from it and an id", low=0)
@@ -102,7 +102,9 @@ class Config:
 
     def __post_init__(self) -> None:
         for spec in fields(self):
-            check(spec.name, getattr(self, spec.name), spec.metadata["low"], spec.metadata["high"])
+            if spec.type in FORMS:
+                check_form(spec.name, getattr(self, spec.name), spec.type)
+                check(spec.name, getattr(self, spec.name), spec.metadata["low"], spec.metadata["high"])
         for name, allowed in CHOICES.items():
             if getattr(self, name) not in allowed:
                 raise InvalidConfig(f"{name} is {getattr(self, name)!r}; it must be one of {', '.join(allowed)}")
@@ -114,7 +116,7 @@ class Config:
         """The named set of defaults, with changes on top.
 
         Raises:
-            InvalidConfig: no such profile or parameter, or a value out of range.
+            InvalidConfig: no such profile or parameter, or a value of another type or out of range.
         """
         if name not in PROFILES:
             raise InvalidConfig(f"no profile {name!r}; there are {', '.join(PROFILES)}")
@@ -145,12 +147,34 @@ class Config:
         return self.provider_slots + self.category_slots + self.topic_slots + self.entity_slots + self.word_slots
 
 
+def check_form(name: str, value: Any, annotation: Any) -> None:
+    """Raises InvalidConfig unless `value` is what the field's annotation says."""
+    words, fits = FORMS[annotation]
+    if not fits(value):
+        raise InvalidConfig(f"{name} is {value!r}; it must be {words}")
+
+
+def is_whole(value: Any) -> bool:
+    """Whether it is an integer; JSON's true and false, which Python counts among them, are none."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def is_number(value: Any) -> bool:
+    return is_whole(value) or isinstance(value, float)
+
+
+def is_layers(value: Any) -> bool:
+    return isinstance(value, tuple) and all(is_whole(width) and width > 0 for width in value)
+
+
+def is_rewards(value: Any) -> bool:
+    return isinstance(value, Mapping) and all(isinstance(key, str) and is_number(each) for key, each in value.items())
+
+
 def check(name: str, value: Any, low: float | None, high: float | None) -> None:
     """Raises InvalidConfig unless every number in `value` is finite and within [low, high]."""
     numbers = value if isinstance(value, tuple) else value.values() if isinstance(value, Mapping) else (value,)
     for number in numbers:
-        if isinstance(number, str):
-            continue
         if not (float("-inf") < number < float("inf")):
             raise InvalidConfig(f"{name} is {number}; it must be finite")
         if low is not None and number < low:
@@ -158,6 +182,14 @@ def check(name: str, value: Any, low: float | None, high: float | None) -> None:
         if high is not None and number > high:
             raise InvalidConfig(f"{name} is {number}; it must be at most {high}")
 
+
+# By annotation, what a value must be. Strings have CHOICES.
+FORMS: Mapping[Any, tuple[str, Callable[[Any], bool]]] = {
+    int: ("a whole number", is_whole),
+    float: ("a number", is_number),
+    tuple[int, ...]: ("a list of whole numbers, each at least 1", is_layers),
+    Mapping[str, float]: ("numbers by event name", is_rewards),
+}
 
 CHOICES: Mapping[str, tuple[str, ...]] = {
     "direction": ("guided", "random", "es"),
