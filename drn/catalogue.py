@@ -1,6 +1,7 @@
 """Articles as rows of arrays: encoded content, life span, and counts in sliding windows. A cache of the log, rebuilt at start."""
 
 import hashlib
+import math
 import re
 from collections.abc import Iterable
 from datetime import datetime
@@ -31,6 +32,13 @@ def epoch(at: datetime) -> int:
     if at.tzinfo is None:
         raise InvalidInput(f"{at.isoformat()} has no time zone")
     return int(at.timestamp() // 1)
+
+
+def epoch_rounded_up(at: datetime) -> int:
+    """Whole seconds since 1970, rounded up. Raises InvalidInput for a time without a zone."""
+    if at.tzinfo is None:
+        raise InvalidInput(f"{at.isoformat()} has no time zone")
+    return math.ceil(at.timestamp())
 
 
 class Catalogue:
@@ -155,7 +163,7 @@ class Catalogue:
         self.content_revision[row] += 1
         self._category[row] = min(int(self.content[row, 1]) - self._config.provider_slots, self._config.category_slots)
         self.published[row] = epoch(article.published_at)
-        self._live_from[row] = epoch(article.embargo_until) if article.embargo_until else 0
+        self._live_from[row] = epoch_rounded_up(article.embargo_until) if article.embargo_until else 0
         self._live_until[row] = max(1, epoch(article.expires_at)) if article.expires_at else FOREVER
         self.embedding[row] = projected(article.embedding, self._config.embedding_size)
 

@@ -43,6 +43,16 @@ def test_embargo_and_expiry_bound_the_life_of_an_article() -> None:
     ]
 
 
+def test_fractions_of_a_second_never_lengthen_a_life() -> None:
+    catalogue = Catalogue(CONFIG)
+    second, instant = timedelta(seconds=1), timedelta(microseconds=1)
+    catalogue.put(article(embargo_until=NOW + instant, expires_at=NOW + 3 * second - instant))
+    times = [NOW, NOW + second - instant, NOW + second, NOW + 2 * second - instant, NOW + 2 * second]
+    assert [len(catalogue.live(at)) for at in times] == [0, 0, 1, 1, 0]
+    with pytest.raises(InvalidInput, match="time zone"):
+        catalogue.put(article("a2", embargo_until=NOW.replace(tzinfo=None)))
+
+
 def test_unknown_candidates_are_named_and_repeated_ones_ranked_once() -> None:
     catalogue = Catalogue(CONFIG)
     row = catalogue.put(article())
