@@ -68,7 +68,7 @@ def experience(closed: ClosedImpression, config: Config, now: datetime, link: Li
         reward=reward,
         current_scores=impression.current_scores,
         explore_scores=impression.explore_scores,
-        drawn=impression.explore and impression.fallback is None,
+        drawn=impression.explore,
     )
 
 

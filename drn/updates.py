@@ -106,13 +106,14 @@ def minor_update(head: Version, closed: Sequence[ClosedImpression], config: Conf
 
 
 def speaks(closed: ClosedImpression, duel: DuelState) -> bool:
-    """Whether an impression has a say: drawn by both networks of this duel, with a slot that no rule had fixed.
+    """Whether an impression has a say: drawn by both networks of this duel, who disagree, with a slot that no rule had fixed.
 
-    Versions are a line, so those from the duel's opening on belong to it; older ones served another pair of networks.
+    Versions are a line, so those from the duel's opening on belong to it; older ones served another pair of networks. Equal
+    scores (a duel just opened, or a fallback in the networks' place) make every outcome 0: no evidence, so no impression.
     """
     impression = closed.impression
-    drawn = impression.explore and impression.fallback is None and not impression.interleaving.pinned.all()
-    return drawn and impression.version_id >= duel.id
+    disagreed = not np.array_equal(impression.current_scores, impression.explore_scores)
+    return impression.explore and disagreed and not impression.interleaving.pinned.all() and impression.version_id >= duel.id
 
 
 def settled_outcome(closed: ClosedImpression) -> Settled:

@@ -159,14 +159,16 @@ def test_too_few_closed_impressions_wait_for_more() -> None:
 
 
 def test_a_late_click_counts_but_moves_no_duel(loop: Loop) -> None:
-    shown = loop.rank(request())
-    minor(loop, 700.0)
+    react(loop, event("e0", loop.rank(request("q0"))[-1], 20.0, "q0"))
+    minor(loop, 700.0)  # from here on the two networks differ
+    shown = loop.rank(request("q1", 710.0))
+    minor(loop, 1_400.0)
     settled = (loop.tally.wins, loop.tally.losses, loop.tally.ties)
-    react(loop, event("e1", shown[0], 800.0))
-    assert minor(loop, 900.0) is None
+    react(loop, event("e1", shown[0], 1_500.0))
+    assert minor(loop, 1_600.0) is None
     assert (loop.tally.wins, loop.tally.losses, loop.tally.ties) == settled == (0, 0, 1)
-    assert loop.tally.days[0].clicks == 1
-    assert len(loop.reader("u1").click_rows) == 1
+    assert loop.tally.days[0].clicks == 2
+    assert len(loop.reader("u1").click_rows) == 2
 
 
 def versions_of(seed: int = 0, config: Config = CONFIG) -> Iterator[tuple[int, int | None, VersionKind, int, str]]:
