@@ -5,11 +5,10 @@ Notifications make it quick, looking every `follow_seconds` makes it sure.
 
 import asyncio
 import time
-from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import datetime
 from functools import partial
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeAlias, TypeVar
 
 import numpy as np
 import structlog
@@ -19,17 +18,14 @@ from drn.catalogue import epoch
 from drn.errors import DrnError
 from drn.readers import Reader
 from service.keys import KeyRing
-from service.live import Applied, Live
+from service.live import SETTLED_SECONDS, Applied, Live
 from service.metrics import Metrics
 from service.store import articles, counters, erasures, feedback, impressions, keys, versions
 from service.store.articles import StoredArticle
-from service.store.engine import reading
-from service.store.errors import StoreError
+from service.store.engine import reading, translated
+from service.store.errors import NoSuchVersion, StoreError, StoreUnavailable, WeightsPruned
 from service.store.notifications import Listener
 
-# Transactions that write the log end within 5 s (the store sets the time-outs), so what was numbered longer ago than
-# this is either visible or gone.
-SETTLED_SECONDS = 10.0
 LOADS = 3  # a reader so busy that three reads were overtaken is served from the last one, uncached
 PAGE = 10_000  # rows of the log per query
 MISSED_SECONDS = 0.5  # a notice can be missed while the listening connection is replaced; its news is found after this
@@ -47,27 +43,44 @@ class Numbered(Protocol):
 Row = TypeVar("Row", bound=Numbered)
 
 
+Step: TypeAlias = Callable[[AsyncConnection], Awaitable[None]]
+"""One of the things that are followed."""
+
+
 class Follower:
     """Brings `Live` up to date from the store.
 
     Args:
         writer_id: what this process wrote itself is left out, because it applied that when it committed.
+        open_without_keys: whether everybody may do everything while there is no key (see `KeyRing`).
     """
 
-    def __init__(self, engine: AsyncEngine, live: Live, writer_id: str, metrics: Metrics) -> None:
+    def __init__(
+        self, engine: AsyncEngine, live: Live, writer_id: str, metrics: Metrics, *, open_without_keys: bool = False
+    ) -> None:
         self._engine = engine
         self._live = live
         self._writer_id = writer_id
         self._metrics = metrics
-        self._erasure = 0
+        self._open_without_keys = open_without_keys
+        self._erasures = Applied()
         self._revision = 0
-        self._passes: deque[tuple[float, int, int]] = deque()  # when, newest impression, newest event
         self._articles_lock = asyncio.Lock()
         self._loads: dict[str, asyncio.Task[Reader]] = {}
         self._doubt_until = 0.0
         self._stopping = False
         self._refused: int | None = None  # the version that does not fit: it is read once, not four times a second
-        self.last_pass = 0.0  # of time.monotonic: when the store was last followed to its end
+        # What is followed, by the name under which trouble is logged. What readers did comes first and the version, which
+        # takes longest to read, last: a version that cannot be read in time keeps nothing else waiting.
+        self._steps: dict[str, Step] = {
+            "log": self._follow_log,
+            "keys": self._follow_keys,
+            "erasures": self._follow_erasures,
+            "articles": self._follow_articles,
+            "version": self._follow_version,
+        }
+        self._followed = dict.fromkeys(self._steps, 0.0)  # of time.monotonic: when each was last followed to its end
+        self._troubled: set[str] = set()
 
     async def start(self, now: datetime) -> None:
         """Fills an empty `Live`: articles, counters up to the end of the log, keys, and the newest version.
@@ -89,41 +102,40 @@ class Follower:
         await self.catch_up()
 
     async def catch_up(self) -> None:
-        """One look at everything that others may have changed.
+        """One look at everything that others may have changed. What cannot be followed does not keep the rest from it.
 
         Raises:
-            StoreUnavailable: PostgreSQL cannot be reached.
+            StoreUnavailable: PostgreSQL cannot be reached, so the look has ended there.
+            Exception: what kept the first thing that cannot be followed from it.
         """
-        async with reading(self._engine) as connection:
-            await self._follow_announced(connection)
-            await self._follow_log(connection)
-        self.last_pass = time.monotonic()
+        for error in (await self._follow(self._steps)).values():
+            raise error
 
     async def run(self, listener: Listener, seconds: float) -> None:
         """Follows the log every `seconds`, and what announces itself when it does, until stopped.
 
-        Trouble is logged once, when it begins.
+        Trouble, whatever it is, is logged once, when it begins; what it hit is tried again at the next look. A follower
+        that ended would leave this process behind for ever.
         """
-        troubled = False
         looked = 0.0
         while not self._stopping:
-            told = await listener.wait(seconds)
+            told = await self._told(listener, seconds)
             await asyncio.sleep(GATHER_SECONDS)
+            everything = told or time.monotonic() - looked >= MISSED_SECONDS
+            if everything:
+                looked = time.monotonic()
+            names = tuple(self._steps) if everything else ("log",)
             try:
-                if told or time.monotonic() - looked >= MISSED_SECONDS:
-                    looked = time.monotonic()
-                    await self.catch_up()
-                else:
-                    await self._follow_log_only()
-            except (StoreError, DrnError) as error:
-                self._metrics.follow_failures.inc()
-                if not troubled:
-                    log.error("the store cannot be followed", reason=str(error))
-                troubled = True
+                failures = await self._follow(names)
+            except Exception as error:
+                self._report(("store",), {"store": error})
             else:
-                if troubled:
-                    log.info("the store is followed again")
-                troubled = False
+                self._report(("store", *names), failures)
+
+    @property
+    def lag(self) -> float:
+        """Seconds since everything was last followed to its end."""
+        return time.monotonic() - min(self._followed.values())
 
     def stop(self) -> None:
         """Ends `run` after the look that it is at."""
@@ -158,16 +170,19 @@ class Follower:
         self._doubt_until = time.monotonic() + SETTLED_SECONDS
 
     async def _load(self, user_id: str) -> Reader:
-        for _ in range(LOADS):
-            self._live.begin_loading(user_id)
-            async with reading(self._engine) as connection:
-                history = await impressions.reader_history(connection, user_id, self._live.config.history_clicks)
-                names = {article_id for article_id, _ in history.clicks} | history.shown.keys()
-                if any(name not in self._live.catalogue for name in names):
-                    await self._follow_articles(connection)
-            reader = self._live.build_reader(history.clicks, history.shown)
-            if self._live.keep(user_id, reader):
-                break
+        try:
+            for _ in range(LOADS):
+                self._live.begin_loading(user_id)
+                async with reading(self._engine) as connection:
+                    history = await impressions.reader_history(connection, user_id, self._live.config.history_clicks)
+                    names = {article_id for article_id, _ in history.clicks} | history.shown.keys()
+                    if any(name not in self._live.catalogue for name in names):
+                        await self._follow_articles(connection)
+                reader = self._live.build_reader(history.clicks, history.shown)
+                if self._live.keep(user_id, reader):
+                    break
+        finally:
+            self._live.end_loading(user_id)  # also when it could not be read
         return reader
 
     async def _follow_articles(self, connection: AsyncConnection) -> None:
@@ -179,16 +194,51 @@ class Follower:
         self._live.put(stored.article, stored.withdrawn)
         self._revision = max(self._revision, stored.revision)
 
-    async def _follow_announced(self, connection: AsyncConnection) -> None:
-        await self._follow_keys(connection)
-        await self._follow_version(connection)
-        await self._follow_erasures(connection)
-        await self._follow_articles(connection)
+    async def _told(self, listener: Listener, seconds: float) -> bool:
+        """Whether there was a notice within `seconds`. Without notices, looking by itself must do."""
+        try:
+            told = bool(await listener.wait(seconds))
+        except Exception as error:
+            self._report(("notices",), {"notices": error})
+            await asyncio.sleep(seconds)
+            return False
+        self._report(("notices",), {})
+        return told
 
-    async def _follow_log_only(self) -> None:
+    async def _follow(self, names: Iterable[str]) -> dict[str, Exception]:
+        """Takes these steps, each whether or not another one failed; what went wrong, by the step's name.
+
+        Raises:
+            StoreUnavailable: PostgreSQL cannot be reached; the steps that were left have not been tried.
+        """
+        failures: dict[str, Exception] = {}
         async with reading(self._engine) as connection:
-            await self._follow_log(connection)
-        self.last_pass = time.monotonic()
+            for name in names:
+                try:
+                    with translated():
+                        await self._steps[name](connection)
+                except StoreUnavailable:
+                    raise
+                except Exception as error:
+                    failures[name] = error
+                    await connection.rollback()  # PostgreSQL takes nothing more in a transaction that has failed
+                else:
+                    self._followed[name] = time.monotonic()
+        return failures
+
+    def _report(self, tried: Iterable[str], failures: Mapping[str, Exception]) -> None:
+        """Logs what has begun to fail, and what has ceased to."""
+        if failures:
+            self._metrics.follow_failures.inc()
+        for name in tried:
+            error = failures.get(name)
+            if error is not None and name not in self._troubled:
+                unexpected = not isinstance(error, StoreError | DrnError)
+                log.error("the store cannot be followed", what=name, reason=str(error), exc_info=error if unexpected else None)
+                self._troubled.add(name)
+            elif error is None and name in self._troubled:
+                log.info("the store is followed again", what=name)
+                self._troubled.discard(name)
 
     async def _follow_log(self, connection: AsyncConnection) -> None:
         live = self._live
@@ -202,25 +252,20 @@ class Follower:
             live.show(each.seq, each.article_ids, each.user_id, each.at, ours=False)
         for stored in events:
             live.note(stored.seq, stored.event, ours=False)
-        self._settle()
-
-    def _settle(self) -> None:
-        """Raises the floors to what was newest a while ago."""
-        now = time.monotonic()
-        self._passes.append((now, self._live.impressions.newest, self._live.events.newest))
-        while len(self._passes) > 1 and self._passes[1][0] <= now - SETTLED_SECONDS:
-            self._passes.popleft()
-        when, impression, event = self._passes[0]
-        if when <= now - SETTLED_SECONDS:
-            self._live.impressions.raise_floor(impression)
-            self._live.events.raise_floor(event)
+        live.impressions.settle(time.monotonic())
+        live.events.settle(time.monotonic())
 
     async def _follow_version(self, connection: AsyncConnection) -> None:
         newest = await versions.head_id(connection)
         if newest is None or newest in (self._live.version_id, self._refused):
             return
-        version = await versions.load(connection, newest, memory=False)
-        if self._live.serve(version):
+        try:
+            version = await versions.load(connection, newest, memory=False)
+            served = self._live.serve(version)
+        except (DrnError, NoSuchVersion, WeightsPruned) as error:  # bad itself: reading it again would not make it better
+            served = False
+            self._live.refused = f"version {newest} cannot be served: {error}"
+        if served:
             self._metrics.swaps.inc()
             log.info("version taken into service", version=version.id, kind=str(version.kind))
         else:
@@ -228,12 +273,14 @@ class Follower:
             log.error("version not taken into service", reason=self._live.refused)
 
     async def _follow_keys(self, connection: AsyncConnection) -> None:
-        self._live.keys = KeyRing.of((key.hash, key.scopes) for key in await keys.active(connection))
+        active = await keys.active(connection)
+        self._live.keys = KeyRing.of(((key.hash, key.scopes) for key in active), self._open_without_keys)
 
     async def _follow_erasures(self, connection: AsyncConnection) -> None:
-        for receipt in await erasures.since(connection, self._erasure):
-            self._live.forget_where(receipt.concerns)
-            self._erasure = receipt.id
+        for receipt in await erasures.since(connection, self._erasures.floor):
+            if self._erasures.add(receipt.id):
+                self._live.forget_where(receipt.concerns)
+        self._erasures.settle(time.monotonic())
 
 
 async def tail(read: Callable[..., Awaitable[list[Row]]], applied: Applied) -> list[Row]:

@@ -44,13 +44,20 @@ def digest(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class KeyRing:
-    """The keys in force: scopes by digest. Without any key the service is open (and then listens on loopback only)."""
+    """The keys in force.
+
+    Args:
+        scopes: by a key's digest.
+        open_without: whether everybody may do everything while there is no key. Only for a service that listens on
+            loopback: beyond it, revoking the last key must lock the door, not take it off its hinges.
+    """
 
     scopes: Mapping[str, frozenset[str]]
+    open_without: bool = False
 
     @classmethod
-    def of(cls, keys: Iterable[tuple[str, Iterable[str]]]) -> "KeyRing":
-        return cls({key_digest: frozenset(scopes) for key_digest, scopes in keys})
+    def of(cls, keys: Iterable[tuple[str, Iterable[str]]], open_without: bool = False) -> "KeyRing":
+        return cls({key_digest: frozenset(scopes) for key_digest, scopes in keys}, open_without)
 
     def check(self, authorization: str | None, scope: Scope) -> None:
         """Returns if the `Authorization` header may do what `scope` names.
@@ -61,7 +68,7 @@ class KeyRing:
             Unauthenticated: no key, not a bearer token, or not a key in force.
             Forbidden: a key without the scope.
         """
-        if not self.scopes:
+        if self.open_without and not self.scopes:
             return
         kind, _, text = (authorization or "").partition(" ")
         if kind.lower() != "bearer" or not text.strip():

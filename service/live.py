@@ -3,7 +3,7 @@
 All of it is a cache of the log, bounded and rebuilt at start. Nothing here waits; `service.following` keeps it in step.
 """
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 
@@ -20,6 +20,9 @@ from drn.versions import Version
 from service.keys import KeyRing
 
 CLICK = "click"
+# Transactions that write a log end within 5 s (the store sets the time-outs), so what was numbered longer ago than this is
+# either visible or gone.
+SETTLED_SECONDS = 10.0
 
 
 class Live:
@@ -34,7 +37,7 @@ class Live:
         self.catalogue = Catalogue(config)
         self.served: Served | None = None
         self.refused: str | None = None  # why a newer version than the served one is not taken into service
-        self.keys = KeyRing({})
+        self.keys = KeyRing({})  # closed until the keys have been read
         self.impressions = Applied()
         self.events = Applied()
         self._cached_readers = cached_readers
@@ -94,15 +97,25 @@ class Live:
         return reader
 
     def begin_loading(self, user_id: str) -> None:
-        """From now until `keep`, every event of this reader makes what is being read out of date."""
+        """From now until `keep` or `end_loading`, every event of this reader makes what is being read out of date."""
         self._loading.add(user_id)
         self._touched.discard(user_id)
 
+    def end_loading(self, user_id: str) -> None:
+        """The reader is not being read any more, whether or not there is something to keep."""
+        self._loading.discard(user_id)
+        self._touched.discard(user_id)
+
+    @property
+    def loading(self) -> int:
+        """How many readers are being read from the log."""
+        return len(self._loading)
+
     def keep(self, user_id: str, reader: Reader) -> bool:
         """Caches a reader who was read from the log. False, and nothing is kept, if there was news meanwhile."""
-        self._loading.discard(user_id)
-        if user_id in self._touched:
-            self._touched.discard(user_id)
+        touched = user_id in self._touched
+        self.end_loading(user_id)
+        if touched:
             return False
         self._readers[user_id] = reader
         while len(self._readers) > self._cached_readers:
@@ -154,6 +167,7 @@ class Applied:
     def __init__(self) -> None:
         self.floor = 0
         self._seqs: set[int] = set()
+        self._passes: deque[tuple[float, int]] = deque()  # when the log was read to its end, and its newest place then
 
     def add(self, seq: int) -> bool:
         """Remembers a place; False if it was applied before."""
@@ -165,6 +179,19 @@ class Applied:
     @property
     def newest(self) -> int:
         return max(self._seqs, default=self.floor)
+
+    def settle(self, now: float) -> None:
+        """The log has just been read to its end: raises the floor to what was newest `SETTLED_SECONDS` ago.
+
+        Args:
+            now: seconds of a clock that never goes back.
+        """
+        self._passes.append((now, self.newest))
+        while len(self._passes) > 1 and self._passes[1][0] <= now - SETTLED_SECONDS:
+            self._passes.popleft()
+        when, newest = self._passes[0]
+        if when <= now - SETTLED_SECONDS:
+            self.raise_floor(newest)
 
     def raise_floor(self, floor: int) -> None:
         """Forgets the places up to `floor`: nothing at or below it can appear any more."""

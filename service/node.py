@@ -30,6 +30,7 @@ from service.store.notifications import Listener
 Clock = Callable[[], datetime]
 START_PAUSE = 0.5  # seconds between attempts to reach PostgreSQL at start
 READY_SECONDS = 1.0  # a probe must hear soon that this process cannot answer
+LAG_SECONDS = 5.0  # everybody is in step within one second; a few more are a machine that is busy, not one that is lost
 STOP_SECONDS = 2.0  # for a look at a store that does not answer; nothing is lost with it
 log = structlog.get_logger(__name__)
 
@@ -46,6 +47,7 @@ class Node:
     writer_id: str
     live: Live
     follower: Follower
+    following: asyncio.Task[None]
     metrics: Metrics
 
     async def impression(self, request_id: str) -> Impression | None:
@@ -64,6 +66,8 @@ class Node:
             await within(READY_SECONDS, self._probe())
         except Unavailable:
             return "PostgreSQL does not answer"
+        if self.following.done() or self.follower.lag > LAG_SECONDS:
+            return f"the store has not been followed for {self.follower.lag:.0f} s; this process's log says why"
         if self.live.served is None:
             return "there is no version yet: the learner (python -m jobs schedule) writes the first one"
         return ""
@@ -91,7 +95,7 @@ async def open_node(settings: Settings, clock: Clock, metrics: Metrics | None = 
     except ValueError as error:  # not the address of a PostgreSQL
         raise StartRefused(str(error)) from error
     live = Live(config, settings.cached_readers)
-    follower = Follower(engine, live, writer_id, metrics)
+    follower = Follower(engine, live, writer_id, metrics, open_without_keys=settings.on_loopback)
     try:
         await reach(settings, partial(follower.start, clock()))
         check_start(settings, live)
@@ -99,10 +103,10 @@ async def open_node(settings: Settings, clock: Clock, metrics: Metrics | None = 
             ImpressionWriter(settings.database_url, writer_id) as writer,
             Listener(settings.database_url) as listener,
         ):
-            node = Node(settings, config, clock, engine, writer, writer_id, live, follower, metrics)
-            observe(node)
             following = asyncio.create_task(follower.run(listener, settings.follow_seconds), name="follower")
             try:
+                node = Node(settings, config, clock, engine, writer, writer_id, live, follower, following, metrics)
+                observe(node)
                 yield node
             finally:
                 await end(follower, following)
@@ -142,8 +146,8 @@ def check_start(settings: Settings, live: Live) -> None:
     """Raises StartRefused for what must not be served at all."""
     if live.refused:
         raise StartRefused(
-            f"the newest version was trained on other features than DRN_PROFILE and DRN_CONFIG describe ({live.refused}). "
-            f"Set them to those that the learner used, or let the learner begin a new line in another database"
+            f"the newest version cannot be served ({live.refused}). If its features are others than DRN_PROFILE and DRN_CONFIG "
+            f"describe, set them to those that the learner used, or let the learner begin a new line in another database"
         )
     if not settings.on_loopback and not live.keys.scopes:
         raise StartRefused(
@@ -158,7 +162,5 @@ def observe(node: Node) -> None:
     metrics.gauge("drn_model_version", "Id of the version that is served", lambda: live.version_id or 0)
     metrics.gauge("drn_articles", "Articles in memory", lambda: len(live.catalogue))
     metrics.gauge("drn_cached_readers", "Readers in memory", lambda: live.readers)
-    metrics.gauge(
-        "drn_follow_lag_seconds", "Since the store was last followed", lambda: time.monotonic() - node.follower.last_pass
-    )
+    metrics.gauge("drn_follow_lag_seconds", "Since the store was last followed to its end", lambda: node.follower.lag)
     metrics.gauge("drn_version_refused", "1 while a newer version does not fit this process", lambda: float(bool(live.refused)))

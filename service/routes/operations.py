@@ -28,7 +28,7 @@ async def get_livez() -> Response:
     "/readyz", summary="Can it answer /rank?", response_model=None, responses={200: {"model": Health}, 503: {"model": Health}}
 )
 async def get_readyz(node: CurrentNode) -> Response:
-    """Green while the store answers and a version is served."""
+    """Green while the store answers, this process keeps in step with it, and a version is served."""
     return health(await node.trouble())
 
 

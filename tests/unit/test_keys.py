@@ -16,8 +16,12 @@ def test_keys_are_random_recognisable_and_stored_as_digests() -> None:
     assert len(key.text) >= 40
 
 
-def test_without_keys_everything_is_open() -> None:
-    KeyRing({}).check(None, Scope.ADMIN)
+def test_without_keys_everything_is_open_only_where_it_may_be() -> None:
+    KeyRing.of([], open_without=True).check(None, Scope.ADMIN)
+    with pytest.raises(Unauthenticated):
+        KeyRing.of([]).check(None, Scope.RANK)
+    with pytest.raises(Unauthenticated):
+        KeyRing.of([(digest(KEY), ["rank"])], open_without=True).check(None, Scope.RANK)
 
 
 @pytest.mark.parametrize("header", [f"Bearer {KEY}", f"bearer {KEY}", f"Bearer  {KEY} "])

@@ -7,7 +7,7 @@ from drn.config import Config
 from drn.ranking import decide
 from drn.types import Article, Event, RankRequest
 from drn.versions import initial_version
-from service.live import Applied, Live
+from service.live import SETTLED_SECONDS, Applied, Live
 
 NOW = datetime(2026, 11, 22, 10, tzinfo=UTC)
 CONFIG = Config(advantage_layers=(4,), value_layers=(4,), embedding_size=0)
@@ -71,6 +71,14 @@ def test_a_reader_with_news_while_being_read_is_not_kept(live: Live) -> None:
     assert live.cached_reader("u1") is not None
 
 
+def test_a_reader_who_could_not_be_read_is_not_being_read(live: Live) -> None:
+    live.begin_loading("u1")
+    live.note(1, click("e1", "a0"), ours=True)
+    live.end_loading("u1")
+    assert live.loading == 0
+    assert live.keep("u1", live.build_reader([], {}))
+
+
 def test_the_readers_asked_for_least_recently_are_dropped(live: Live) -> None:
     for user in ("u1", "u2"):
         live.keep(user, live.build_reader([], {}))
@@ -118,3 +126,16 @@ def test_applied_forgets_below_its_floor_and_counts_nothing_twice() -> None:
     assert applied.add(6)
     applied.raise_floor(2)
     assert applied.floor == 4
+
+
+def test_applied_reads_again_what_may_still_appear() -> None:
+    applied = Applied()
+    applied.add(5)
+    applied.settle(100.0)
+    applied.add(7)
+    applied.settle(100.0 + SETTLED_SECONDS - 1)
+    assert applied.floor == 0
+    applied.settle(100.0 + SETTLED_SECONDS)
+    assert applied.floor == 5
+    applied.settle(100.0 + 3 * SETTLED_SECONDS)
+    assert applied.floor == 7

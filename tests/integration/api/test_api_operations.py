@@ -113,6 +113,18 @@ async def test_beyond_loopback_it_needs_a_key(initial: Version, open_api: Any, e
     assert (await api.client.post("/rank", json={})).status_code == 401
 
 
+async def test_the_last_key_revoked_opens_only_a_loopback_service(initial: Version, open_api: Any, engine: AsyncEngine) -> None:
+    key_id, _ = await create_key(engine, "admin")
+    beyond, local = await open_api(host="0.0.0.0"), await open_api()
+    async with writing(engine) as connection:
+        assert await keys.revoke(connection, key_id, NOW)
+    for each in (beyond, local):
+        await each.node.follower.catch_up()
+    assert (await beyond.client.get("/versions")).status_code == 401
+    assert (await beyond.client.delete("/users/u1")).status_code == 401
+    assert (await local.client.get("/versions")).status_code == 200
+
+
 async def test_other_features_than_the_newest_version_are_refused(
     initial: Version, open_api: Any, changes: dict[str, Any]
 ) -> None:
