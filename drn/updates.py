@@ -197,13 +197,18 @@ def publish_retrained(retrained: Retrained, base: Version, head: Version, config
     this is the new explore network. Otherwise it is the new current network, and the explore network keeps its lead:
     explore = θ_major + (head.explore − base.current). A new duel begins; the old one is abandoned.
 
+    Between `base` and `head` there must be minor updates only: across a rollback or another major update head − base is
+    not what was learned. Only the line can tell for all of it; this looks at its end.
+
     Raises:
-        InvalidInput: it failed its gate, or `base` is not what it was trained from.
+        InvalidInput: it failed its gate, `base` is not what it was trained from, or `head` itself is no minor update of it.
     """
     if not retrained.accepted:
         raise InvalidInput(f"the retrained network did not pass its gate: {dict(retrained.metrics)}")
     if retrained.base_id != base.id:
         raise InvalidInput(f"the network was retrained from version {retrained.base_id}, not from {base.id}")
+    if head.id != base.id and head.kind is not VersionKind.MINOR:
+        raise InvalidInput(f"version {head.id}, of kind {head.kind}, landed after version {base.id}, which was retrained")
     version_id = head.id + 1
     return Version(
         id=version_id,

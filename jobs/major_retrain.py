@@ -41,11 +41,17 @@ def major_retrain(progress: Progress | None = None) -> Job:
 
 
 async def publish(base: Version, retrained: Retrained, connection: AsyncConnection, config: Config, now: datetime) -> Outcome:
-    """Appends θ_major + (head − base): the minor updates that landed during training keep what they learned."""
+    """Appends θ_major + (head − base): the minor updates that landed during training keep what they learned.
+
+    Where a rollback or another major update landed, head − base is no learning any more: adding it would undo it.
+    """
     await locks.hold(connection, LEARN)
     head = await current_head(connection, config)
     if isinstance(head, Skipped):
         return head
+    if (landed := await versions.break_after(connection, base.id)) is not None:
+        number, kind = landed
+        return Skipped(f"version {number} ({kind}) landed meanwhile", {**retrained.metrics, "base": base.id})
     version = updates.publish_retrained(retrained, base, head, config, now)
     await versions.append(connection, version)
     return Published(version.id, dict(version.metrics))

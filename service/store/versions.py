@@ -96,6 +96,18 @@ async def networks(connection: AsyncConnection, version_id: int, digests: set[st
     return found
 
 
+async def break_after(connection: AsyncConnection, version_id: int) -> tuple[int, VersionKind] | None:
+    """The first later version that is no minor update, and its kind: there the line stops being what learning made of it."""
+    query = (
+        select(model_versions.c.id, model_versions.c.kind)
+        .where(model_versions.c.id > version_id, model_versions.c.kind != str(VersionKind.MINOR))
+        .order_by(model_versions.c.id)
+        .limit(1)
+    )
+    row = (await connection.execute(query)).one_or_none()
+    return (row.id, VersionKind(row.kind)) if row else None
+
+
 async def append(connection: AsyncConnection, version: Version) -> None:
     """Adds the newest version and its duel's score, and tells every API process. A duel that it replaces is abandoned.
 

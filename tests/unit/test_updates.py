@@ -257,7 +257,7 @@ TRAINED = Retrained(tiny(4.0), {"loss": 0.5}, accepted=True, base_id=3)
 
 
 def published(first: Version, **changes: object) -> Version:
-    base, head = replace(first, id=3, model=BASE), replace(first, id=6, model=HEAD, watermark=77)
+    base, head = replace(first, id=3, model=BASE), replace(first, id=6, kind=VersionKind.MINOR, model=HEAD, watermark=77)
     return publish_retrained(TRAINED, base, head, replace(CONFIG, **changes), NOON)
 
 
@@ -297,6 +297,9 @@ def test_what_failed_its_gate_or_came_from_elsewhere_is_not_published(first):
         publish_retrained(replace(TRAINED, accepted=False), base, base, CONFIG, NOON)
     with pytest.raises(InvalidInput, match="not from 4"):
         publish_retrained(TRAINED, replace(base, id=4), base, CONFIG, NOON)
+    for kind in (VersionKind.ROLLBACK, VersionKind.MAJOR):
+        with pytest.raises(InvalidInput, match=f"version 4, of kind {kind}, landed"):
+            publish_retrained(TRAINED, base, replace(base, id=4, parent_id=3, kind=kind), CONFIG, NOON)
 
 
 def test_a_major_update_learns_from_the_log_what_an_untrained_network_did_not_know(first):

@@ -12,6 +12,7 @@ from drn.types import Event
 from drn.updates import shifted
 from jobs.major_retrain import major_retrain
 from jobs.minor_update import MINOR
+from jobs.rollback import rollback_to
 from jobs.runner import Published, Skipped, run
 from service.handlers import feedback
 from service.store import impressions, versions
@@ -67,6 +68,30 @@ async def test_minor_updates_that_land_during_training_keep_what_they_learned(si
         np.testing.assert_allclose(tensor, lead[name], rtol=0, atol=1e-6)
     assert digest(before.model.explore) != digest(base.model.explore)
     assert digest(head.model.current) != digest(before.model.current)
+
+
+async def test_a_rollback_that_lands_during_training_is_not_undone(site: Any) -> None:
+    """Not even if minor updates have followed it."""
+    await site.visit(20)
+    await site.close()
+    assert (await site.run(MINOR)).version_id == 2
+    training, landed = threading.Event(), threading.Event()
+
+    def hold(_done: int, _steps: int) -> None:
+        training.set()
+        assert landed.wait(60)
+
+    retraining = asyncio.create_task(site.run(major_retrain(hold)))
+    await asyncio.to_thread(training.wait, 60)
+    assert (await site.run(rollback_to(1))).version_id == 3
+    await site.visit(5)
+    await site.close()
+    assert (await site.run(MINOR)).version_id == 4
+    landed.set()
+    outcome = await retraining
+    assert isinstance(outcome, Skipped)
+    assert outcome.reason == "version 3 (rollback) landed meanwhile"
+    assert (await site.head()).id == 4
 
 
 async def test_one_retraining_at_a_time(site: Any) -> None:
