@@ -9,11 +9,12 @@ from functools import partial
 from typing import TypeAlias
 
 import structlog
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from drn.config import Config
 from service.store import locks, runs
-from service.store.engine import writing
+from service.store.engine import translated, writing
 from service.store.errors import StoreUnavailable
 from service.store.locks import Lock
 
@@ -81,7 +82,7 @@ async def run(engine: AsyncEngine, job: Job, config: Config, clock: Clock) -> Ou
     async with writing(engine) as connection:
         run_id = await runs.open(connection, job.name, clock())
     try:
-        async with exclusive(engine, job.lock) as free:
+        async with alive(engine, run_id), exclusive(engine, job.lock) as free:
             outcome = await carry_out(engine, job, run_id, config, clock) if free else Skipped("another learner is at work")
         if isinstance(outcome, Skipped):
             async with writing(engine) as connection:
@@ -108,6 +109,27 @@ async def carry_out(engine: AsyncEngine, job: Job, run_id: int, config: Config, 
         if not isinstance(outcome, Skipped):
             await close(connection, run_id, outcome, clock())
         return outcome
+
+
+@asynccontextmanager
+async def alive(engine: AsyncEngine, run_id: int) -> AsyncIterator[None]:
+    """Holds the run's own lock, by a connection of its own: it goes with this process, however that ends.
+
+    Raises:
+        StoreUnavailable: PostgreSQL went away before the run began.
+    """
+    connection = engine.connect()
+    with translated():
+        await connection.start()
+    try:
+        with translated():
+            await connection.execution_options(isolation_level="AUTOCOMMIT")
+            await locks.hold_run(connection, run_id)
+        yield
+    finally:
+        with suppress(DBAPIError):  # a connection that broke meanwhile holds nothing any more
+            await locks.release_run(connection, run_id)
+        await connection.close()
 
 
 @asynccontextmanager

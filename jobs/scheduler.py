@@ -53,13 +53,11 @@ class Learner:
 
     @property
     def tasks(self) -> tuple[Task, ...]:
-        prune = upkeep.prune(self.settings)
         return (
             Task("partitions", 6 * HOUR, lambda: self.once(upkeep.PARTITIONS)),
             Task("minor_update", self.config.minor_period, self.minor),
             Task("major_retrain", self.config.major_period, lambda: self.once(major_retrain(self.check_training))),
-            Task("count_hours", HOUR, lambda: self.once(upkeep.COUNT_HOURS)),  # before retention drops what it counts
-            Task("prune", HOUR, lambda: self.once(prune)),
+            Task("prune", HOUR, self.count_and_prune),
         )
 
     async def begin(self) -> None:
@@ -104,8 +102,7 @@ class Learner:
 
     async def last_started(self, name: str) -> datetime | None:
         async with reading(self.engine) as connection:
-            newest = await runs.listing(connection, 1, name)
-        return newest[0].started_at if newest else None
+            return await runs.last_started(connection, name, self.clock())
 
     async def minor(self) -> None:
         """Minor updates until the log is consumed: after an outage there is more than one update's worth."""
@@ -113,6 +110,11 @@ class Learner:
             outcome = await self.run(MINOR)
             if not isinstance(outcome, Published) or outcome.detail["impressions"] != MINOR_LIMIT:
                 return
+
+    async def count_and_prune(self) -> None:
+        """Retention only after what it drops has been counted: a count that fails stops both until the next tick."""
+        await self.once(upkeep.COUNT_HOURS)
+        await self.once(upkeep.prune(self.settings))
 
     async def once(self, job: Job) -> None:
         await self.run(job)

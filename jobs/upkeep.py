@@ -7,16 +7,16 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from drn.config import Config
 from drn.versions import initial_version
-from jobs.runner import Done, Job, Outcome, Published, Skipped, single_step
+from jobs.runner import Done, Job, Outcome, Published, Skipped, Step, Transaction, single_step
 from jobs.settings import LearnerSettings
 from service.store import locks, runs, versions
 from service.store.counters import count_hours
-from service.store.locks import LEARN, RETRAIN
-from service.store.partitions import day_of, ensure_partitions
+from service.store.locks import LEARN, UPKEEP
+from service.store.partitions import Pruned, day_of, ensure_partitions
 from service.store.partitions import prune as prune_days
 
 DAYS_AHEAD = 3  # a learner that is away for a weekend does no harm; the service makes missing days itself
-LOST_AFTER = timedelta(seconds=10)  # a run opens its row and takes its lock within milliseconds
+LOST_AFTER = timedelta(seconds=10)  # a run takes the lock that says that it lives within milliseconds of opening its row
 
 
 async def append_first(connection: AsyncConnection, config: Config, now: datetime) -> Outcome:
@@ -42,26 +42,31 @@ async def count_log(connection: AsyncConnection, _config: Config, now: datetime)
 
 
 def prune(settings: LearnerSettings) -> Job:
-    """The job that drops old days, old feedback and the weights of old versions."""
-    return single_step("prune", partial(drop_old, settings))
+    """The job that drops old days, old feedback and the weights of old versions, in many short transactions."""
+    return Job("prune", partial(drop_old, settings), UPKEEP)
 
 
-async def drop_old(settings: LearnerSettings, connection: AsyncConnection, _config: Config, now: datetime) -> Outcome:
+async def drop_old(settings: LearnerSettings, transaction: Transaction, _config: Config, now: datetime) -> Step:
     today = day_of(now)
     gone = await prune_days(
-        connection,
+        transaction,
         impressions_before=today - timedelta(days=settings.keep_impression_days),
         feedback_before=today - timedelta(days=settings.keep_feedback_days),
     )
+    return partial(drop_weights, settings, gone)
+
+
+async def drop_weights(
+    settings: LearnerSettings, gone: Pruned, connection: AsyncConnection, _config: Config, now: datetime
+) -> Outcome:
     networks = await versions.prune(connection, settings.keep_versions, now)
     lost = await close_lost_runs(connection, now)
-    return Done({"impressions": gone.impressions, "feedback": gone.feedback, "networks": networks, "lost_runs": lost})
+    counts = {"impressions": gone.impressions, "feedback": gone.feedback, "outcomes": gone.outcomes}
+    return Done({**counts, "networks": networks, "lost_runs": lost})
 
 
 async def close_lost_runs(connection: AsyncConnection, now: datetime) -> int:
-    """Closes the rows of runs that ended without a word (`kill -9`), if it is certain that nobody is at work."""
-    if not (await locks.try_hold(connection, RETRAIN) and await locks.try_hold(connection, LEARN)):
-        return 0
+    """Closes the rows of runs that ended without a word (`kill -9`)."""
     return await runs.close_lost(connection, now - LOST_AFTER, now)
 
 

@@ -6,6 +6,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 NAMESPACE = 0x64726E  # "drn": advisory locks are one space for everyone who uses the database
+RUNS = NAMESPACE + 1  # a lock for every run in the ledger, by its id: it lives as long as somebody holds it
 
 
 class Lock(IntEnum):
@@ -16,9 +17,10 @@ class Lock(IntEnum):
     PARTITIONS = 5  # one process at a time creates or drops days
     MIGRATE = 6
     COUNTS = 7  # one process at a time counts the log by the hour
+    UPKEEP = 8  # one retention run at a time, for as long as it takes
 
 
-LEARN, RETRAIN = Lock.LEARN, Lock.RETRAIN
+LEARN, RETRAIN, UPKEEP = Lock.LEARN, Lock.RETRAIN, Lock.UPKEEP
 
 
 async def hold(connection: AsyncConnection, lock: Lock) -> None:
@@ -40,3 +42,17 @@ async def try_hold_session(connection: AsyncConnection, lock: Lock) -> bool:
 
 async def release_session(connection: AsyncConnection, lock: Lock) -> None:
     await connection.execute(text("SELECT pg_advisory_unlock(:namespace, :lock)"), {"namespace": NAMESPACE, "lock": int(lock)})
+
+
+async def hold_run(connection: AsyncConnection, run_id: int) -> None:
+    """Says that this run lives, until the connection closes or `release_run`."""
+    await connection.execute(text("SELECT pg_advisory_lock(:namespace, :run)"), {"namespace": RUNS, "run": run_key(run_id)})
+
+
+async def release_run(connection: AsyncConnection, run_id: int) -> None:
+    await connection.execute(text("SELECT pg_advisory_unlock(:namespace, :run)"), {"namespace": RUNS, "run": run_key(run_id)})
+
+
+def run_key(run_id: int) -> int:
+    """Advisory locks take 31 bits; that two runs of one moment are two billion runs apart cannot be."""
+    return run_id % 2**31

@@ -1,15 +1,24 @@
 """Impressions are kept by UTC day: a day is created when it is first written to, and dropped whole when it is old."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from typing import TypeAlias
 
-from sqlalchemy import text
+from psycopg.errors import LockNotAvailable
+from sqlalchemy import TextClause, text
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.store.locks import Lock, hold
 
+Transaction: TypeAlias = Callable[[], AbstractAsyncContextManager[AsyncConnection]]
+"""Opens a transaction of its own, which commits when its block ends."""
+
 PREFIX = "impressions_"
+BATCH = 2_000  # rows per transaction of a retention run: tens of milliseconds
+DROP_LOCK_TIMEOUT = "300ms"  # `/rank` has 1.5 s, and waits behind whoever waits for this lock
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +28,7 @@ class Pruned:
     days: tuple[date, ...]
     impressions: int
     feedback: int
+    outcomes: int
 
 
 def name(day: date) -> str:
@@ -55,20 +65,72 @@ async def existing(connection: AsyncConnection) -> tuple[date, ...]:
     return tuple(datetime.strptime(found.removeprefix(PREFIX), "%Y%m%d").replace(tzinfo=UTC).date() for found in names)
 
 
-async def prune(connection: AsyncConnection, *, impressions_before: date, feedback_before: date) -> Pruned:
-    """Drops whole days of impressions, and feedback older than its own limit.
+async def prune(transaction: Transaction, *, impressions_before: date, feedback_before: date) -> Pruned:
+    """Drops whole days of impressions, and feedback and outcomes of duels older than their own limit.
 
-    Clicks on dropped impressions stay in histories and counters, as organic reading, until `feedback_before`.
+    Clicks on dropped impressions stay in histories and counters, as organic reading, until `feedback_before`. Duels keep
+    their final scores. It works in short transactions, so that nobody who serves or reports waits for it; what it does
+    not get done is left for the next time, as is a day that somebody reads for longer than `DROP_LOCK_TIMEOUT`.
+    """
+    async with transaction() as connection:
+        old = [day for day in await existing(connection) if day < impressions_before]
+    days: list[date] = []
+    removed = 0
+    for day in old:
+        removed += await forget_requests(transaction, day)
+        async with transaction() as connection:
+            if await drop_day(connection, day):
+                days.append(day)
+    limit = datetime(feedback_before.year, feedback_before.month, feedback_before.day, tzinfo=UTC)
+    return Pruned(
+        tuple(days), removed, await delete_before(transaction, FEEDBACK, limit), await delete_before(transaction, OUTCOMES, limit)
+    )
+
+
+async def forget_requests(transaction: Transaction, day: date) -> int:
+    """Removes the day's request ids from the registry; returns how many there were."""
+    query = text(f"""
+        WITH old AS (SELECT seq, request_id FROM {name(day)} WHERE seq > :after ORDER BY seq LIMIT :batch),
+        gone AS (DELETE FROM requests USING old WHERE requests.request_id = old.request_id RETURNING 1)
+        SELECT (SELECT max(seq) FROM old) AS last, (SELECT count(*) FROM gone) AS gone
+    """)
+    removed, last = 0, 0
+    while last is not None:
+        async with transaction() as connection:
+            row = (await connection.execute(query, {"after": last, "batch": BATCH})).one()
+        removed, last = removed + row.gone, row.last
+    return removed
+
+
+async def drop_day(connection: AsyncConnection, day: date) -> bool:
+    """Drops one day. False if it could not be had soon: whoever serves waits behind us for as long as we wait.
+
+    Commit at once: until then nobody can read or write any impression.
     """
     await hold(connection, Lock.PARTITIONS)
-    days = tuple(day for day in await existing(connection) if day < impressions_before)
-    removed = 0
-    for day in days:
-        deleted = await connection.execute(
-            text(f"DELETE FROM requests USING {name(day)} AS old WHERE old.request_id = requests.request_id")
-        )
-        removed += deleted.rowcount
-        await connection.execute(text(f"DROP TABLE {name(day)}"))
-    limit = datetime(feedback_before.year, feedback_before.month, feedback_before.day, tzinfo=UTC)
-    feedback = await connection.execute(text("DELETE FROM feedback WHERE at < :limit"), {"limit": limit})
-    return Pruned(days, removed, feedback.rowcount)
+    try:
+        async with connection.begin_nested():
+            await connection.execute(text(f"SET LOCAL lock_timeout = '{DROP_LOCK_TIMEOUT}'"))
+            await connection.execute(text(f"DROP TABLE IF EXISTS {name(day)}"))
+    except OperationalError as error:
+        if isinstance(error.orig, LockNotAvailable):
+            return False
+        raise
+    return True
+
+
+FEEDBACK = text("DELETE FROM feedback WHERE seq IN (SELECT seq FROM feedback WHERE at < :limit ORDER BY at LIMIT :batch)")
+OUTCOMES = text(
+    "DELETE FROM duel_outcomes WHERE request_id IN"
+    " (SELECT request_id FROM duel_outcomes WHERE at < :limit ORDER BY at LIMIT :batch)"
+)
+
+
+async def delete_before(transaction: Transaction, statement: TextClause, limit: datetime) -> int:
+    """Repeats a DELETE, a batch in each transaction, until nothing older is left; returns how many rows went."""
+    removed, last = 0, BATCH
+    while last == BATCH:
+        async with transaction() as connection:
+            last = (await connection.execute(statement, {"limit": limit, "batch": BATCH})).rowcount
+        removed += last
+    return removed

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import Integer, cast, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from service.store.locks import RUNS
 from service.store.tables import job_runs
 
 
@@ -49,13 +50,21 @@ async def close(
 
 
 async def close_lost(connection: AsyncConnection, started_before: datetime, now: datetime) -> int:
-    """Marks runs as failed whose process died before it could; returns how many."""
+    """Marks runs as failed whose process died before it could; returns how many. A run lives while its lock is held."""
+    free = func.pg_try_advisory_xact_lock(RUNS, cast(job_runs.c.id % 2**31, Integer))
     lost = await connection.execute(
         update(job_runs)
-        .where(job_runs.c.ended_at.is_(None), job_runs.c.started_at < started_before)
+        .where(job_runs.c.ended_at.is_(None), job_runs.c.started_at < started_before, free)
         .values(outcome="failed", ended_at=now, detail={"reason": "its process ended without a word"})
     )
     return lost.rowcount
+
+
+async def last_started(connection: AsyncConnection, job: str, now: datetime) -> datetime | None:
+    """When this job was last begun; a run dated later than `now` was begun by a wrong clock, and says nothing."""
+    query = select(func.max(job_runs.c.started_at)).where(job_runs.c.job == job, job_runs.c.started_at <= now)
+    found: datetime | None = await connection.scalar(query)
+    return found
 
 
 async def listing(connection: AsyncConnection, limit: int = 100, job: str | None = None) -> list[Run]:

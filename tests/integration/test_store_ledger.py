@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from datetime import date, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from drn.config import Config
 from drn.types import Article, DuelState, Model, Verdict, VersionKind
 from drn.updates import MinorUpdate, Settled
 from drn.versions import Version
-from service.store import articles, duels, erasures, feedback, impressions, keys, partitions, runs, versions
+from service.store import articles, duels, erasures, feedback, impressions, keys, locks, partitions, runs, versions
 from service.store.engine import reading, writing
 from service.store.impressions import ImpressionWriter
 from service.store.notifications import Listener
@@ -51,6 +52,26 @@ async def test_runs_whose_process_died_are_closed_by_another(connection: AsyncCo
     assert await runs.close_lost(connection, noon + timedelta(hours=1), now) == 1
     found = {row.id: row for row in await runs.listing(connection)}
     assert (found[lost].outcome, found[lost].ended_at, found[alive].outcome) == ("failed", now, "running")
+
+
+async def test_a_run_that_lives_is_not_lost(engine: AsyncEngine, noon: datetime) -> None:
+    async with writing(engine) as connection:
+        alive = await runs.open(connection, "prune", noon)
+    later = noon + timedelta(hours=3)
+    async with engine.connect() as own:
+        await locks.hold_run(own, alive)
+        async with writing(engine) as connection:
+            assert await runs.close_lost(connection, later, later) == 0
+        await locks.release_run(own, alive)
+    async with writing(engine) as connection:
+        assert await runs.close_lost(connection, later, later) == 1
+
+
+async def test_the_last_run_is_not_one_of_a_clock_that_is_ahead(connection: AsyncConnection, noon: datetime) -> None:
+    assert await runs.last_started(connection, "prune", noon) is None
+    for hours in (-2, -1, 24):
+        await runs.open(connection, "prune", noon + timedelta(hours=hours))
+    assert await runs.last_started(connection, "prune", noon) == noon - timedelta(hours=1)
 
 
 async def test_keys_are_in_force_until_they_are_revoked(connection: AsyncConnection, noon: datetime) -> None:
@@ -142,11 +163,10 @@ async def test_retention_drops_whole_days_and_keeps_histories(
     events = [make_event(f"e{i}", at=noon - timedelta(days=i), request_id=f"r{i}", user_id="u1") for i in range(4)]
     async with writing(engine) as connection:
         await feedback.record(connection, events, "w1", noon)
-    async with writing(engine) as connection:
-        limits = {"impressions_before": date(2026, 11, 21), "feedback_before": date(2026, 11, 20)}
-        pruned = await partitions.prune(connection, **limits)
-        assert pruned == partitions.Pruned((date(2026, 11, 19), date(2026, 11, 20)), 2, 1)
-        assert await partitions.prune(connection, **limits) == partitions.Pruned((), 0, 0)
+    limits = {"impressions_before": date(2026, 11, 21), "feedback_before": date(2026, 11, 20)}
+    pruned = await partitions.prune(partial(writing, engine), **limits)
+    assert pruned == partitions.Pruned((date(2026, 11, 19), date(2026, 11, 20)), 2, 1, 0)
+    assert await partitions.prune(partial(writing, engine), **limits) == partitions.Pruned((), 0, 0, 0)
     async with reading(engine) as connection:
         assert await partitions.existing(connection) == (date(2026, 11, 21), date(2026, 11, 22))
         assert await impressions.by_request_id(connection, "r3") is None
@@ -155,6 +175,50 @@ async def test_retention_drops_whole_days_and_keeps_histories(
         assert kept == {"e0": "r0", "e1": "r1", "e2": None}
         history = await impressions.reader_history(connection, "u1", 10)
         assert len(history.clicks) == 3
+
+
+async def test_retention_in_batches_forgets_every_row(
+    engine: AsyncEngine,
+    database_url: str,
+    version: Version,
+    make_impression: Make,
+    make_event: Make,
+    noon: datetime,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(partitions, "BATCH", 2)
+    async with ImpressionWriter(database_url, "w1") as writer:
+        for i in range(5):
+            await writer.write(make_impression(f"r{i}", noon - timedelta(days=3)))
+    old = noon - timedelta(days=3)
+    settled = tuple(Settled(f"r{i}", old if i < 4 else noon, "u1", 1, 0.5) for i in range(5))
+    async with writing(engine) as connection:
+        await feedback.record(connection, [make_event(f"e{i}", at=old) for i in range(4)], "w1", noon)
+        await versions.append(connection, version)
+        await duels.settle(connection, MinorUpdate(version, settled, Verdict.UNDECIDED, version.duel))
+    gone = await partitions.prune(partial(writing, engine), impressions_before=noon.date(), feedback_before=noon.date())
+    assert gone == partitions.Pruned((old.date(),), 5, 4, 4)
+    async with reading(engine) as connection:
+        assert await connection.scalar(text("SELECT count(*) FROM requests")) == 0
+        assert await connection.scalar(text("SELECT count(*) FROM duel_outcomes")) == 1
+
+
+async def test_a_day_that_somebody_reads_is_dropped_another_time(
+    engine: AsyncEngine, database_url: str, make_impression: Make, noon: datetime
+) -> None:
+    """Meanwhile lists are served: nobody waits for retention, and retention does not wait for long."""
+    limits = {"impressions_before": noon.date(), "feedback_before": noon.date()}
+    async with ImpressionWriter(database_url, "w1") as writer:
+        await writer.write(make_impression("r1", noon - timedelta(days=3)))
+        async with writing(engine) as reader:
+            await reader.execute(text("SELECT 1 FROM impressions_20261119"))
+            pruning = asyncio.create_task(partitions.prune(partial(writing, engine), **limits))
+            began = asyncio.get_running_loop().time()
+            await asyncio.sleep(0.1)
+            await writer.write(make_impression("r2", noon))
+            assert await pruning == partitions.Pruned((), 1, 0, 0)
+            assert asyncio.get_running_loop().time() - began < 1.5
+    assert await partitions.prune(partial(writing, engine), **limits) == partitions.Pruned((date(2026, 11, 19),), 0, 0, 0)
 
 
 async def test_days_may_be_made_ahead_and_twice(connection: AsyncConnection) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from drn.config import Config
+from jobs.runner import Done, single_step
 from jobs.scheduler import Learner, Task, due
 from jobs.settings import LearnerSettings
 from jobs.upkeep import close_lost_runs
@@ -95,7 +96,7 @@ async def test_ending_waits_for_the_work_at_hand_and_gives_training_up(site: Any
     assert finished.is_set()
 
 
-async def test_rows_of_dead_runs_are_closed_only_when_nobody_is_at_work(site: Any) -> None:
+async def test_rows_of_dead_runs_are_closed(site: Any) -> None:
     async with writing(site.engine) as connection:
         await runs.open(connection, "minor_update", site.clock.now - timedelta(minutes=1))
         await runs.open(connection, "major_retrain", site.clock.now)
@@ -105,6 +106,40 @@ async def test_rows_of_dead_runs_are_closed_only_when_nobody_is_at_work(site: An
         "major_retrain": "running",
         "first_version": "",
     }
+
+
+async def test_a_long_retention_run_is_not_taken_for_lost(site: Any) -> None:
+    """Upkeep holds no lock that a learner needs, and may take longer than a run needs to show that it lives."""
+    begun, closed = asyncio.Event(), asyncio.Event()
+
+    async def work(_connection: Any, _config: Config, _now: datetime) -> Done:
+        begun.set()
+        await closed.wait()
+        return Done()
+
+    running = asyncio.create_task(site.run(single_step("prune", work)))
+    await begun.wait()
+    site.clock.advance(3_600)
+    async with writing(site.engine) as connection:
+        assert await close_lost_runs(connection, site.clock.now) == 0
+    closed.set()
+    await running
+    assert (await site.runs("prune"))[0].outcome == "done"
+
+
+async def test_the_log_is_counted_before_it_is_pruned(site: Any) -> None:
+    await learner(site).count_and_prune()
+    assert [row.job for row in await site.runs()][:2] == ["prune", "count_hours"]
+
+
+async def test_a_run_that_a_fast_clock_dated_tomorrow_holds_up_nothing(site: Any) -> None:
+    async with writing(site.engine) as connection:
+        await runs.open(connection, "minor_update", site.clock.now + timedelta(days=1))
+    await site.visit(2)
+    await site.close()
+    own = learner(site)
+    await own.tick(next(task for task in own.tasks if task.name == "minor_update"))
+    assert (await site.head()).id == 2
 
 
 async def test_the_process_learns_and_ends_cleanly_on_sigterm(site: Any, python: Callable[..., Any]) -> None:
