@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import psycopg
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from service.store.errors import StoreUnavailable
+from service.store.errors import InvalidAddress, StoreUnavailable
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +50,15 @@ def sqlalchemy_url(url: str) -> URL:
     """`postgres://`, `postgresql://` and `postgresql+psycopg://` alike, for SQLAlchemy with psycopg 3.
 
     Raises:
-        ValueError: it is no PostgreSQL address.
+        InvalidAddress: it is no PostgreSQL address.
     """
     scheme, separator, rest = url.partition("://")
     if not separator or scheme not in {"postgres", "postgresql", "postgresql+psycopg"}:
-        raise ValueError("DATABASE_URL must begin with postgresql://")
-    return make_url(f"postgresql+psycopg://{rest}")
+        raise InvalidAddress("DATABASE_URL must begin with postgresql://")
+    try:
+        return make_url(f"postgresql+psycopg://{rest}")
+    except (ArgumentError, ValueError) as error:  # without the address itself, which may hold a password
+        raise InvalidAddress("DATABASE_URL must look like postgresql://user:password@host:5432/database") from error
 
 
 def libpq_url(url: str) -> str:

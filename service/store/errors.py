@@ -9,6 +9,10 @@ class StoreUnavailable(StoreError):
     """PostgreSQL cannot be reached, did not answer in time, or has no connection to spare. Trying again may help."""
 
 
+class InvalidAddress(StoreError, ValueError):
+    """DATABASE_URL is not the address of a PostgreSQL."""
+
+
 class DuplicateRequest(StoreError):
     """A list is already stored under this request id."""
 

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from service.store import locks
 from service.store.engine import Timeouts, create_engine, libpq_url, reading, sqlalchemy_url, writing
-from service.store.errors import StoreUnavailable
+from service.store.errors import InvalidAddress, StoreUnavailable
 from service.store.locks import LEARN, RETRAIN
 
 HASTY = Timeouts(connect=2.0, statement=0.2, lock=0.1, idle_in_transaction=0.2)
@@ -33,8 +33,15 @@ def test_every_spelling_of_an_address_is_understood(scheme: str) -> None:
 
 @pytest.mark.parametrize("url", ["sqlite:///x", "mysql://h/d", "", "host=/run dbname=x"])
 def test_other_databases_are_refused(url: str) -> None:
-    with pytest.raises(ValueError, match="postgresql://"):
+    with pytest.raises(InvalidAddress, match="postgresql://"):
         sqlalchemy_url(url)
+
+
+@pytest.mark.parametrize("url", ["postgresql://u:secret@h:port/d", "postgresql://u:secret@h:5432:1/d"])
+def test_a_malformed_address_is_refused_and_not_repeated(url: str) -> None:
+    with pytest.raises(InvalidAddress) as caught:
+        sqlalchemy_url(url)
+    assert "secret" not in str(caught.value)
 
 
 async def test_the_servers_own_clocks_are_set(engine: AsyncEngine) -> None:

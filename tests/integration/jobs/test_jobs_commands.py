@@ -1,5 +1,6 @@
 """The command line: what an operator sees."""
 
+import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,12 @@ from service.store import keys
 from service.store.engine import reading
 
 Command = Callable[..., tuple[int, str]]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 @pytest.fixture
@@ -59,3 +66,9 @@ def test_mistakes_are_told_in_one_sentence(command: Command) -> None:
     code, output = command("minor-update", DATABASE_URL="postgresql://nobody@127.0.0.1:9/none")
     assert code == 1
     assert "Traceback" not in output
+
+
+@pytest.mark.parametrize("arguments", [("demo",), ("migrate",), ("rollback", "--to", "1")])
+def test_another_kind_of_database_is_refused_in_one_sentence(command: Command, arguments: tuple[str, ...]) -> None:
+    refused = (1, "drn: DATABASE_URL must begin with postgresql://\n")
+    assert command(*arguments, DATABASE_URL="sqlite:///x", PORT=str(free_port())) == refused
