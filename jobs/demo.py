@@ -14,6 +14,7 @@ from rich.console import Console
 from jobs import processes, runner
 from jobs.database import engine_at, utc_now
 from jobs.errors import CannotRun
+from jobs.newsroom_key import admit, keep_admitted, newsroom_key
 from jobs.processes import Child
 from jobs.upkeep import FIRST_VERSION
 from service.settings import Settings
@@ -64,19 +65,21 @@ async def supervise(settings: Settings, *, readers: bool) -> None:
     require_free_port(settings.host, settings.port)
     async with database(settings) as url:
         await prepare(settings, url)
-        address = f"http://{client_host(settings)}:{settings.port}"
+        address = f"http://{client_host(settings.host)}:{settings.port}"
         environment = {"DATABASE_URL": url, "HOST": settings.host, "PORT": str(settings.port), "DRN_PROFILE": settings.profile}
-        async with children() as running:
+        async with engine_at(url) as engine, newsroom_key(engine) as key, children() as running:
             running.append(await processes.start("The API", ("service",), environment))
             await watch(running, ready(f"{address}/readyz"))
             # Only now: the first list should not wait for the learner, whose torch keeps a core busy for seconds.
             running.append(await processes.start("The learner", ("jobs", "schedule"), environment, LEARNER_PATIENCE))
             if readers:
-                running.append(await processes.start("The newsroom", ("jobs", "readers", address), environment))
+                await admit(engine, key)
+                own = environment | {"DRN_API_KEY": key.text}
+                running.append(await processes.start("The newsroom", ("jobs", "readers", address), own))
             console.print(
                 f"\n[bold]drn is running.[/] Dashboard: [bold cyan]{address}/admin[/]  API: {address}/docs  Ctrl-C ends it.\n"
             )
-            await watch(running, for_ever())
+            await watch(running, keep_admitted(engine, key) if readers else for_ever())
 
 
 async def prepare(settings: Settings, url: str) -> None:
@@ -89,8 +92,12 @@ async def prepare(settings: Settings, url: str) -> None:
 def require_free_port(host: str, port: int) -> None:
     """
     Raises:
-        CannotRun: another program listens there.
+        CannotRun: another program listens there, or the port is left to the system, and no part could be told which it is.
     """
+    if port == 0:
+        raise CannotRun(
+            "PORT=0 leaves the choice to the system, and the other parts must know it. Choose one: PORT=8000 make run"
+        )
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind, protocol) as probe:
@@ -102,9 +109,10 @@ def require_free_port(host: str, port: int) -> None:
         ) from error
 
 
-def client_host(settings: Settings) -> str:
-    """How this machine reaches the API: 0.0.0.0 is an address to listen on, not one to call."""
-    return "localhost" if settings.on_loopback or settings.host in ("0.0.0.0", "::") else settings.host
+def client_host(host: str) -> str:
+    """How this machine reaches the API, as part of a URL: 0.0.0.0 and :: are addresses to listen on, not to call."""
+    called = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"[{called}]" if ":" in called else called
 
 
 @contextlib.asynccontextmanager

@@ -12,8 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psycopg
 import pytest
 
+from jobs.newsroom_key import NAME
+from service.keys import digest, new_key
 from service.store import embedded
 
 READY_SECONDS = 60.0  # generous: other tests may be at work on this machine
@@ -31,7 +34,8 @@ class Demo:
     def __init__(self, data: Path, port: int, **environment: str) -> None:
         self.data = data
         self.log = data.parent / "demo.log"
-        self.client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=5.0, trust_env=False)
+        host = environment.get("HOST", "127.0.0.1").replace("0.0.0.0", "127.0.0.1")
+        self.client = httpx.Client(base_url=f"http://{host}:{port}", timeout=5.0, trust_env=False)
         settings = {"DRN_DATA": str(data), "PORT": str(port), "OMP_NUM_THREADS": "1", "DATABASE_URL": ""} | environment
         with self.log.open("a") as output:
             self.process = subprocess.Popen(
@@ -50,6 +54,15 @@ class Demo:
             assert self.process.poll() is None, self.output
             time.sleep(0.05)
         raise AssertionError(f"not within {READY_SECONDS} s:\n{self.output}")
+
+    def publish(self, article_id: str) -> None:
+        article = {"id": article_id, "title": "Harbour closed by storm", "published_at": "2026-01-01T00:00:00Z"}
+        assert self.client.put("/articles", json={"articles": [article]}).json() == {"stored": 1}
+
+    def rank(self, article_id: str) -> list[str]:
+        answer = self.client.post("/rank", json={"user_id": "u1", "candidates": [article_id], "k": 1})
+        assert answer.status_code == 200, answer.text
+        return [item["article_id"] for item in answer.json()["items"]]
 
     def ready(self) -> bool:
         return self.client.get("/readyz").status_code == 200
@@ -103,7 +116,8 @@ def test_it_learns_ends_cleanly_and_goes_on_the_next_time(data: Path) -> None:
     port = free_port()
     first = Demo(data, port)
     first.until(first.ready)
-    assert first.until(lambda: f"http://localhost:{port}/admin" in first.output)
+    assert first.until(lambda: f"http://127.0.0.1:{port}/admin" in first.output)
+    first.publish("kept")
     learned = first.until(lambda: [version for version in first.versions() if version["metrics"].get("clicks", 0) > 0])[0]
     assert first.end() == 0, first.output
     assert first.leaves_nothing()
@@ -112,6 +126,7 @@ def test_it_learns_ends_cleanly_and_goes_on_the_next_time(data: Path) -> None:
     second = Demo(data, port, READERS="off")
     second.until(second.ready)
     started = time.monotonic()
+    assert second.rank("kept") == ["kept"]
     assert learned["id"] in {version["id"] for version in second.versions()}
     assert not any("readers" in command for command in second.parts().values())
     assert second.end(signal.SIGINT) == 0
@@ -156,6 +171,13 @@ def test_a_port_in_use_is_said_before_anything_is_started(data: Path) -> None:
     assert not data.exists()
 
 
+def test_a_port_that_the_system_would_choose_is_refused(data: Path) -> None:
+    demo = Demo(data, 0)
+    assert demo.process.wait(timeout=30) == 1
+    assert "Choose one: PORT=8000 make run" in demo.output
+    assert not data.exists()
+
+
 def test_a_second_demo_on_the_same_data_says_what_to_do(data: Path) -> None:
     server = embedded.start(data, settings=embedded.SCRATCH)
     try:
@@ -172,3 +194,53 @@ def test_a_postgresql_of_ones_own_is_used_and_left_alone(database_url: str, data
     assert [version["kind"] for version in demo.versions()] == ["initial"]
     assert demo.end() == 0
     assert not data.exists()
+
+
+def make_key(database_url: str, name: str, text: str) -> None:
+    with psycopg.connect(database_url) as connection:
+        connection.execute(
+            "INSERT INTO api_keys (id, name, hash, scopes, created_at) VALUES (%s, %s, %s, %s, now())",
+            [name[:8], name, digest(text), ["admin"]],
+        )
+
+
+def keys_in_force(database_url: str) -> list[str]:
+    with psycopg.connect(database_url) as connection:
+        found = connection.execute("SELECT name FROM api_keys WHERE revoked_at IS NULL ORDER BY created_at").fetchall()
+    return [name for (name,) in found]
+
+
+def lists_served(database_url: str) -> int:
+    with psycopg.connect(database_url) as connection:
+        row = connection.execute("SELECT count(*) FROM impressions").fetchone()
+    return int(row[0]) if row else 0
+
+
+def serves_on(demo: Demo, database_url: str) -> bool:
+    """Waits until the newsroom has been served more lists."""
+    before = lists_served(database_url)
+    return bool(demo.until(lambda: lists_served(database_url) > before))
+
+
+def test_the_newsroom_has_a_key_of_its_own_once_there_are_keys(database_url: str, data: Path) -> None:
+    small = {"DATABASE_URL": database_url, "DRN_CONFIG": json.dumps({"advantage_layers": [8]})}
+    make_key(database_url, NAME, new_key().text)  # left over from a run that was killed: it must not close the API
+    open_to_us = Demo(data, free_port(), HOST="127.0.0.2", **small)
+    open_to_us.until(open_to_us.ready)
+    assert keys_in_force(database_url) == []
+    assert serves_on(open_to_us, database_url)
+    operators = new_key().text
+    make_key(database_url, "operator", operators)
+    assert open_to_us.until(lambda: NAME in keys_in_force(database_url))
+    assert open_to_us.until(lambda: open_to_us.client.get("/versions").status_code == 401)
+    assert serves_on(open_to_us, database_url)
+    assert open_to_us.end() == 0, open_to_us.output
+    assert keys_in_force(database_url) == ["operator"]
+
+    open_to_others = Demo(data, free_port(), HOST="0.0.0.0", **small)
+    open_to_others.until(open_to_others.ready)
+    assert open_to_others.client.get("/versions").status_code == 401
+    assert open_to_others.client.get("/versions", headers={"Authorization": f"Bearer {operators}"}).status_code == 200
+    assert serves_on(open_to_others, database_url)
+    assert open_to_others.end() == 0, open_to_others.output
+    assert keys_in_force(database_url) == ["operator"]

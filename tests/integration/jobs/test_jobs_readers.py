@@ -88,6 +88,19 @@ async def test_what_an_outage_swallowed_is_sent_again(monkeypatch: pytest.Monkey
     assert flaky.bodies[4][1] != flaky.bodies[3][1]
 
 
+async def test_a_key_that_comes_into_force_a_moment_later_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jobs.readers.RETRY_SECONDS", 0.001)
+    statuses = [401] * 5
+    closed = httpx.MockTransport(lambda _: httpx.Response(statuses.pop() if statuses else 403, text="no scope"))
+    async with httpx.AsyncClient(transport=closed, base_url="http://api", headers={"Authorization": "Bearer drn_x"}) as client:
+        with pytest.raises(Refused, match="403 no scope"):
+            await Newsroom(client, QUICK, 1).play()
+    unknown = httpx.MockTransport(lambda _: httpx.Response(401, text="does not exist"))
+    async with httpx.AsyncClient(transport=unknown, base_url="http://api", headers={"Authorization": "Bearer drn_x"}) as client:
+        with pytest.raises(Refused, match="does not exist"):
+            await Newsroom(client, QUICK, 1).play()
+
+
 async def test_a_missing_key_ends_it_with_the_apis_answer() -> None:
     closed = httpx.MockTransport(lambda _: httpx.Response(401, text="this service needs an API key"))
     async with httpx.AsyncClient(transport=closed, base_url="http://api") as client:
