@@ -28,6 +28,7 @@ from service.store.notifications import Listener
 
 LOADS = 3  # a reader so busy that three reads were overtaken is served from the last one, uncached
 PAGE = 10_000  # rows of the log per query
+ARTICLES = 100  # changes of articles that are read and applied at once: a few milliseconds
 MISSED_SECONDS = 0.5  # a notice can be missed while the listening connection is replaced; its news is found after this
 GATHER_SECONDS = 0.01  # so that a burst of news is one look
 log = structlog.get_logger(__name__)
@@ -187,8 +188,10 @@ class Follower:
 
     async def _follow_articles(self, connection: AsyncConnection) -> None:
         async with self._articles_lock:  # changes are applied in the order in which they became visible
-            for stored in await articles.changed_since(connection, self._revision):
-                self._put(stored)
+            while changed := await articles.changed_since(connection, self._revision, ARTICLES):
+                for stored in changed:
+                    self._put(stored)
+                await asyncio.sleep(0)  # requests that wait are answered between two pages
 
     def _put(self, stored: StoredArticle) -> None:
         self._live.put(stored.article, stored.withdrawn)

@@ -147,12 +147,20 @@ class ArticleBody(Body):
     embedding: Annotated[list[Number], Field(min_length=1, max_length=4_096)] | None = None
 
     def to_article(self) -> Article:
-        lists = {
-            "topics": tuple(self.topics),
-            "entities": tuple(self.entities),
-            "embedding": None if self.embedding is None else tuple(self.embedding),
-        }
-        return Article(**(dict(self) | lists))
+        return Article(
+            id=self.id,
+            title=self.title,
+            published_at=self.published_at,
+            abstract=self.abstract,
+            provider=self.provider,
+            category=self.category,
+            topics=tuple(self.topics),
+            entities=tuple(self.entities),
+            expires_at=self.expires_at,
+            embargo_until=self.embargo_until,
+            url=self.url,
+            embedding=None if self.embedding is None else tuple(self.embedding),
+        )
 
 
 class ArticlesBody(Body):

@@ -10,6 +10,8 @@ from service.node import Node
 from service.store import articles
 from service.store.engine import reading, writing
 
+ARTICLE_SECONDS = 1e-3  # more for each article: to store ten thousand and take them into the catalogue is no fault of the store
+
 
 async def publish(node: Node, published: Sequence[Article], now: datetime) -> int:
     """Stores the articles (of two with one id, the last) and makes them rankable from the next list on; how many.
@@ -24,7 +26,7 @@ async def publish(node: Node, published: Sequence[Article], now: datetime) -> in
         await node.follower.follow_articles()
         return stored
 
-    return await within(node.settings.store_timeout, work())
+    return await within(node.settings.store_timeout + len(published) * ARTICLE_SECONDS, work())
 
 
 async def find(node: Node, article_id: str) -> Article:

@@ -54,8 +54,8 @@ async def store(node: Node, events: Sequence[Event], now: datetime) -> Recorded:
 async def store_and_apply(node: Node, events: Sequence[Event], now: datetime) -> Recorded:
     async with writing(node.engine) as connection:
         lists = await shown_lists(connection, sorted({event.request_id for event in events if event.request_id}))
-        unknown = [event.article_id for event in events if not event.request_id and event.article_id not in node.live.catalogue]
-        known = {name for name in unknown if await articles.get(connection, name) is not None}
+        unknown = {event.article_id for event in events if not event.request_id and event.article_id not in node.live.catalogue}
+        known = await articles.present(connection, unknown) if unknown else set()
         refuse(check_places(events, lists, lambda name: name in node.live.catalogue or name in known))
         recorded = await feedback.record(connection, [attributed(event, lists) for event in events], node.writer_id, now)
     if known:

@@ -1,15 +1,16 @@
 """The catalogue as the CMS left it. Every change has a number; changes become visible in the order of their numbers."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
-from sqlalchemy import Row, func, or_, select, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import Row, Text, bindparam, func, select, text, update
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from drn.types import Article
+from service.store.impression_rows import texts
 from service.store.locks import Lock, hold
 from service.store.tables import article_revision, articles
 
@@ -27,6 +28,8 @@ CONTENT = (
     "url",
     "embedding",
 )
+LISTS = ("topics", "entities")
+BATCH = 500  # articles per statement: what a process writes at once keeps its requests waiting for a few milliseconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,16 +48,31 @@ async def upsert(connection: AsyncConnection, batch: Sequence[Article], now: dat
     if not latest:
         return 0
     await hold(connection, Lock.ARTICLES)
-    await connection.execute(UPSERT, [row(article, now) for article in latest.values()])
+    ordered = list(latest.values())
+    for start in range(0, len(ordered), BATCH):
+        await connection.execute(UPSERT, columns(ordered[start : start + BATCH], now))
     await notify(connection)
     return len(latest)
 
 
-NEW = insert(articles)
-UPSERT = NEW.values(revision=article_revision.next_value()).on_conflict_do_update(
-    index_elements=[articles.c.id],
-    set_={name: NEW.excluded[name] for name in (*CONTENT, "revision", "stored_at")} | {"withdrawn_at": None},
-    where=or_(articles.c.withdrawn_at.is_not(None), *(articles.c[name].is_distinct_from(NEW.excluded[name]) for name in CONTENT)),
+# A list in a list cannot be unnested row by row, so topics and entities travel as PostgreSQL writes arrays. Numbers are drawn
+# behind the sort: the order of the request is the order of the changes.
+UPSERT = text(f"""
+INSERT INTO articles (id, {", ".join(CONTENT)}, stored_at, revision)
+SELECT id, {", ".join(f"{name}::text[]" if name in LISTS else name for name in CONTENT)}, :stored_at, nextval('article_revision')
+FROM (
+    SELECT * FROM unnest(:id, {", ".join(f":{name}" for name in CONTENT)})
+        WITH ORDINALITY AS a(id, {", ".join(CONTENT)}, place)
+    ORDER BY place
+) AS ordered
+ON CONFLICT (id) DO UPDATE SET
+    {", ".join(f"{name} = excluded.{name}" for name in (*CONTENT, "stored_at", "revision"))}, withdrawn_at = NULL
+WHERE articles.withdrawn_at IS NOT NULL OR ({", ".join(f"articles.{name}" for name in CONTENT)})
+    IS DISTINCT FROM ({", ".join(f"excluded.{name}" for name in CONTENT)})
+""").bindparams(
+    bindparam("id", type_=ARRAY(Text)),
+    *(bindparam(name, type_=ARRAY(Text if name in LISTS else articles.c[name].type)) for name in CONTENT),
+    bindparam("stored_at", type_=articles.c.stored_at.type),
 )
 
 
@@ -62,6 +80,13 @@ async def get(connection: AsyncConnection, article_id: str) -> Article | None:
     """The article, unless it is unknown or withdrawn."""
     found = (await connection.execute(select(articles).where(articles.c.id == article_id))).one_or_none()
     return stored(found).article if found and found.withdrawn_at is None else None
+
+
+async def present(connection: AsyncConnection, article_ids: Collection[str]) -> set[str]:
+    """Those of the ids that name an article which is not withdrawn."""
+    wanted = bindparam("ids", list(article_ids), type_=ARRAY(Text))
+    query = select(articles.c.id).where(articles.c.id == wanted.any_(), articles.c.withdrawn_at.is_(None))
+    return set(await connection.scalars(query))
 
 
 async def withdraw(connection: AsyncConnection, article_id: str, now: datetime) -> bool:
@@ -82,9 +107,9 @@ async def all_articles(connection: AsyncConnection) -> list[StoredArticle]:
     return await changed_since(connection, 0)
 
 
-async def changed_since(connection: AsyncConnection, revision: int) -> list[StoredArticle]:
-    """What has changed after this revision, in order."""
-    query = select(articles).where(articles.c.revision > revision).order_by(articles.c.revision)
+async def changed_since(connection: AsyncConnection, revision: int, limit: int | None = None) -> list[StoredArticle]:
+    """What has changed after this revision, in order; the first `limit` changes of it."""
+    query = select(articles).where(articles.c.revision > revision).order_by(articles.c.revision).limit(limit)
     return [stored(found) for found in await connection.execute(query)]
 
 
@@ -92,22 +117,13 @@ async def notify(connection: AsyncConnection) -> None:
     await connection.execute(select(func.pg_notify(CHANNEL, "")))
 
 
-def row(article: Article, now: datetime) -> dict[str, object]:
-    return {
-        "id": article.id,
-        "title": article.title,
-        "published_at": article.published_at,
-        "abstract": article.abstract,
-        "provider": article.provider,
-        "category": article.category,
-        "topics": list(article.topics),
-        "entities": list(article.entities),
-        "expires_at": article.expires_at,
-        "embargo_until": article.embargo_until,
-        "url": article.url,
-        "embedding": None if article.embedding is None else np.array(article.embedding, "<f8").tobytes(),
-        "stored_at": now,
-    }
+def columns(batch: Sequence[Article], now: datetime) -> dict[str, object]:
+    """The values of `UPSERT`: one list per column."""
+    values: dict[str, object] = {name: [getattr(article, name) for article in batch] for name in ("id", *CONTENT)}
+    values |= {name: [texts(getattr(article, name)) for article in batch] for name in LISTS}
+    embeddings = [article.embedding for article in batch]
+    values["embedding"] = [None if each is None else np.array(each, "<f8").tobytes() for each in embeddings]
+    return values | {"stored_at": now}
 
 
 def stored(found: Row[tuple[object, ...]]) -> StoredArticle:

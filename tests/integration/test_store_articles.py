@@ -79,6 +79,19 @@ async def test_a_withdrawn_article_is_gone_until_it_is_published_again(
     assert await articles.get(connection, plain.id) == plain
 
 
+async def test_which_of_many_are_present(connection: AsyncConnection, plain: Article, full: Article, noon: datetime) -> None:
+    await articles.upsert(connection, [plain, full, replace(plain, id="gone")], noon)
+    await articles.withdraw(connection, "gone", noon)
+    assert await articles.present(connection, {plain.id, full.id, "gone", "never"}) == {plain.id, full.id}
+
+
+async def test_changes_are_read_page_by_page(connection: AsyncConnection, plain: Article, noon: datetime) -> None:
+    await articles.upsert(connection, [replace(plain, id=f"a{i}") for i in range(5)], noon)
+    first = await articles.changed_since(connection, 0, 3)
+    rest = await articles.changed_since(connection, first[-1].revision, 3)
+    assert [stored.article.id for stored in first + rest] == [f"a{i}" for i in range(5)]
+
+
 async def test_whoever_follows_misses_no_change_of_concurrent_writers(
     engine: AsyncEngine, plain: Article, noon: datetime
 ) -> None:
