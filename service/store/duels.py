@@ -1,16 +1,17 @@
 """Duels and what each impression said in them."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Row, select, update
+from sqlalchemy import ARRAY, ColumnElement, Row, Text, bindparam, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from drn.types import DuelState, Verdict
 from drn.versions import Version
-from service.store.tables import duel_outcomes, duels
+from service.store.tables import duel_outcomes, duels, requests
 
 if TYPE_CHECKING:  # drn.updates imports torch, which no API process loads
     from drn.updates import MinorUpdate
@@ -54,6 +55,8 @@ async def follow(connection: AsyncConnection, version: Version) -> None:
 async def settle(connection: AsyncConnection, minor: "MinorUpdate") -> None:
     """Writes what a minor update has judged, after its version was appended.
 
+    A reader may have been erased while the update computed; what they said stays as an anonymous number.
+
     Raises:
         sqlalchemy.exc.IntegrityError: an impression was settled before.
     """
@@ -73,6 +76,35 @@ async def settle(connection: AsyncConnection, minor: "MinorUpdate") -> None:
     ]
     if rows:
         await connection.execute(insert(duel_outcomes), rows)
+        present = await hold_requests(connection, [settled.request_id for settled in minor.settled])
+        gone = [settled.request_id for settled in minor.settled if settled.request_id not in present]
+        await unname(connection, duel_outcomes.c.request_id == one_of(gone))
+
+
+async def hold_requests(connection: AsyncConnection, request_ids: Sequence[str]) -> set[str]:
+    """Those of these requests that are still in the log; until the transaction ends, nobody can erase them.
+
+    An erasure locks its requests in the same order, so either it is waited for here and its requests are gone, or it waits
+    for this transaction and finds what that has written.
+    """
+    held = (
+        select(requests.c.request_id)
+        .where(requests.c.request_id == one_of(request_ids))
+        .order_by(requests.c.request_id)
+        .with_for_update(read=True, key_share=True)
+    )
+    return set(await connection.scalars(held))
+
+
+async def unname(connection: AsyncConnection, which: ColumnElement[bool]) -> int:
+    """Takes reader and request from these outcomes: the reading app may still know whose request it was."""
+    nameless = {"user_id": None, "request_id": func.concat("erased-", func.gen_random_uuid())}
+    return (await connection.execute(update(duel_outcomes).where(which).values(nameless))).rowcount
+
+
+def one_of(ids: Sequence[str]) -> ColumnElement[str]:
+    """Compares with any of these: one parameter, however many there are."""
+    return bindparam(None, list(ids), type_=ARRAY(Text), unique=True).any_()
 
 
 async def close(connection: AsyncConnection, duel: DuelState, verdict: Verdict, at: datetime) -> None:

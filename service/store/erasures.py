@@ -5,9 +5,10 @@ import secrets
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ARRAY, Text, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import delete, func, insert, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from service.store.duels import one_of, unname
 from service.store.tables import duel_outcomes, erasures, feedback, impressions, requests
 
 CHANNEL = "drn_erasures"
@@ -38,20 +39,23 @@ async def erase_user(connection: AsyncConnection, user_id: str, now: datetime) -
     """Deletes the reader's impressions, request ids and feedback, and unlinks what they said in duels.
 
     Outcomes stay as anonymous numbers: what was learned from them is not unlearned, and the log of duels must add up.
+    A learner that settles these very impressions is waited for, which takes as long as its last writes.
     """
     gone = await connection.execute(
         delete(impressions).where(impressions.c.user_id == user_id).returning(impressions.c.request_id)
     )
     ids = [row.request_id for row in gone]
-    served = bindparam("ids", ids, type_=ARRAY(Text)).any_()
+    served = one_of(ids)
+    # In the order in which a learner holds them (`duels.hold_requests`): what it writes, the last statement here sees.
+    await connection.execute(
+        select(requests.c.request_id).where(requests.c.request_id == served).order_by(requests.c.request_id).with_for_update()
+    )
     events = await connection.execute(delete(feedback).where(or_(feedback.c.user_id == user_id, feedback.c.request_id == served)))
     await connection.execute(delete(requests).where(requests.c.request_id == served))
-    # The reading app may still know whose request it was, so an outcome loses that name, too.
-    nameless = {"user_id": None, "request_id": func.concat("erased-", func.gen_random_uuid())}
-    outcomes = await connection.execute(update(duel_outcomes).where(duel_outcomes.c.user_id == user_id).values(nameless))
+    outcomes = await unname(connection, duel_outcomes.c.user_id == user_id)
     salt = secrets.token_bytes(SALT_BYTES)
     reader = fingerprint(salt, user_id)
-    counts = {"impressions": len(ids), "feedback": events.rowcount, "outcomes": outcomes.rowcount}
+    counts = {"impressions": len(ids), "feedback": events.rowcount, "outcomes": outcomes}
     receipt = insert(erasures).values(at=now, salt=salt, reader=reader, **counts).returning(erasures.c.id)
     receipt_id = (await connection.execute(receipt)).scalar_one()
     await connection.execute(select(func.pg_notify(CHANNEL, str(receipt_id))))

@@ -136,6 +136,58 @@ async def test_an_erased_reader_is_nowhere(
         assert await mentions(connection, "r1") == []
 
 
+async def test_a_learner_does_not_bring_an_erased_reader_back(
+    engine: AsyncEngine, database_url: str, version: Version, make_impression: Make, noon: datetime
+) -> None:
+    """It has read the impressions before the erasure, and writes after it."""
+    async with ImpressionWriter(database_url, "w1") as writer:
+        await writer.write(make_impression("r1", noon, "secret"))
+        await writer.write(make_impression("r2", noon, "other"))
+    settled = (Settled("r1", noon, "secret", 1, 0.5), Settled("r2", noon, "other", 1, -0.5))
+    async with writing(engine) as connection:
+        await versions.append(connection, version)
+    async with writing(engine) as connection:
+        await erasures.erase_user(connection, "secret", noon)
+    async with writing(engine) as connection:
+        await duels.settle(connection, MinorUpdate(version, settled, Verdict.UNDECIDED, version.duel))
+    async with reading(engine) as connection:
+        assert await mentions(connection, "secret") == await mentions(connection, "r1") == []
+        assert {outcome.user_id: outcome.outcome for outcome in await duels.outcomes(connection, 1)} == {None: 0.5, "other": -0.5}
+
+
+@pytest.mark.parametrize("learner_first", [True, False])
+async def test_a_learner_and_an_erasure_at_the_same_moment(
+    learner_first: bool, engine: AsyncEngine, database_url: str, version: Version, make_impression: Make, noon: datetime
+) -> None:
+    """Whoever comes second waits for the first one's commit, and then sees what it wrote."""
+    names = [f"r{i}" for i in range(9)]
+    async with ImpressionWriter(database_url, "w1") as writer:
+        for name in names:
+            await writer.write(make_impression(name, noon, "secret"))
+    settled = tuple(Settled(name, noon, "secret", 1, 0.5) for name in reversed(names))
+    async with writing(engine) as connection:
+        await versions.append(connection, version)
+
+    async def settle() -> None:
+        async with writing(engine) as connection:
+            await duels.settle(connection, MinorUpdate(version, settled, Verdict.UNDECIDED, version.duel))
+            await asyncio.sleep(0.3)
+
+    async def erase() -> None:
+        async with writing(engine) as connection:
+            await erasures.erase_user(connection, "secret", noon)
+            await asyncio.sleep(0.3)
+
+    first, second = (settle, erase) if learner_first else (erase, settle)
+    running = asyncio.create_task(first())
+    await asyncio.sleep(0.15)
+    await second()
+    await running
+    async with reading(engine) as connection:
+        assert await mentions(connection, "secret") == []
+        assert len(await duels.outcomes(connection, 1)) == len(names)
+
+
 async def mentions(connection: AsyncConnection, word: str) -> list[str]:
     """The tables in which some row holds the word."""
     tables = (await connection.scalars(text("SELECT tablename FROM pg_tables WHERE schemaname = 'public'"))).all()

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sqlalchemy import text
+from sqlalchemy import insert, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -21,6 +21,7 @@ from service.store import duels, versions
 from service.store.engine import reading, writing
 from service.store.errors import NoSuchVersion, VersionConflict, WeightsPruned
 from service.store.locks import LEARN, hold
+from service.store.tables import requests
 
 SMALL = Config(
     provider_slots=2, category_slots=2, topic_slots=2, entity_slots=2, word_slots=2, advantage_layers=(4,), value_layers=(3,)
@@ -214,11 +215,17 @@ def minor(version: Version, judged: DuelState, verdict: Verdict, *requests: str)
     return MinorUpdate(version=version, settled=settled, verdict=verdict, judged_duel=judged)
 
 
+async def log_requests(connection: AsyncConnection, at: datetime, *request_ids: str) -> None:
+    """What is no longer in the log is settled without its name."""
+    await connection.execute(insert(requests), [{"request_id": request_id, "at": at} for request_id in request_ids])
+
+
 async def test_a_verdict_is_written_with_the_final_score(connection: AsyncConnection, first: Version) -> None:
     await versions.append(connection, first)
     judged = DuelState(1, 2, 2, 0, 1.0, 0.5)
     second = child(first, duel=DuelState(2))
     await versions.append(connection, second)
+    await log_requests(connection, second.created_at, "r1", "r2")
     await duels.settle(connection, minor(second, judged, Verdict.EXPLORE_WON, "r1", "r2"))
     newest, ended = await duels.listing(connection)
     assert newest.state == DuelState(2)
@@ -232,6 +239,7 @@ async def test_an_impression_is_settled_once(connection: AsyncConnection, first:
     await versions.append(connection, first)
     second = child(first, duel=replace(first.duel, impressions=1))
     await versions.append(connection, second)
+    await log_requests(connection, second.created_at, "r1")
     await duels.settle(connection, minor(second, second.duel, Verdict.UNDECIDED, "r1"))
     third = child(second)
     await versions.append(connection, third)
