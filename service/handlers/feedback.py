@@ -11,7 +11,7 @@ from service.errors import FieldError, NotFound, Unprocessable
 from service.node import Node
 from service.store import articles, feedback
 from service.store.engine import writing
-from service.store.errors import StoreUnavailable
+from service.store.errors import NoSuchRequest, StoreUnavailable
 from service.store.feedback import Recorded
 from service.store.impressions import ShownList, shown_lists
 
@@ -45,7 +45,10 @@ async def record(node: Node, events: Sequence[Event], now: datetime) -> Recorded
 
 async def store(node: Node, events: Sequence[Event], now: datetime) -> Recorded:
     try:
-        return await store_and_apply(node, events, now)
+        try:
+            return await store_and_apply(node, events, now)
+        except NoSuchRequest:  # its reader was erased between the look at the list and the write: the second look says so
+            return await store_and_apply(node, events, now)
     except StoreUnavailable:
         node.follower.doubt()
         raise
@@ -66,9 +69,14 @@ async def store_and_apply(node: Node, events: Sequence[Event], now: datetime) ->
 
 
 def attributed(event: Event, lists: Mapping[str, ShownList]) -> Event:
-    """The event with the reader of its list, if that list had one."""
+    """The event with the reader of its list, if that list had one, and no earlier than the list.
+
+    A device whose clock is wrong must not put a click before what was clicked.
+    """
     shown = lists.get(event.request_id) if event.request_id else None
-    return replace(event, user_id=shown.user_id) if shown and shown.user_id else event
+    if shown is None:
+        return event
+    return replace(event, user_id=shown.user_id or event.user_id, at=max(event.at, shown.at))
 
 
 def check_values(events: Sequence[Event], config: Config) -> list[Fault]:

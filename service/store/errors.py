@@ -17,6 +17,14 @@ class DuplicateRequest(StoreError):
     """A list is already stored under this request id."""
 
 
+class NoSuchRequest(StoreError, LookupError):
+    """The log holds no list of this request id (any more)."""
+
+
+class Occupied(StoreError):
+    """Somebody else has held what is needed for longer than could be waited."""
+
+
 class VersionConflict(StoreError):
     """Another version has already taken this place in the line."""
 

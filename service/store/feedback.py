@@ -4,11 +4,14 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from psycopg.errors import ForeignKeyViolation
 from sqlalchemy import DateTime, Double, Row, Text, bindparam, select, text
 from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from drn.types import Event
+from service.store.errors import NoSuchRequest
 from service.store.tables import feedback
 
 COLUMNS = [feedback.c[name] for name in ("event_id", "article_id", "type", "at", "value", "request_id", "user_id")]
@@ -56,7 +59,7 @@ async def record(connection: AsyncConnection, events: Sequence[Event], writer_id
     A time in the future is stored as `now`.
 
     Raises:
-        sqlalchemy.exc.IntegrityError: a request id is not in the log.
+        NoSuchRequest: a request id is not in the log (any more: its reader may just have been erased).
     """
     distinct = {event.event_id: event for event in reversed(events)}
     ordered = [replace(event, at=min(event.at, now)) for event in reversed(distinct.values())]
@@ -73,7 +76,12 @@ async def record(connection: AsyncConnection, events: Sequence[Event], writer_id
         "received_at": now,
         "writer": writer_id,
     }
-    seqs = {row.event_id: row.seq for row in await connection.execute(INSERT, values)}
+    try:
+        seqs = {row.event_id: row.seq for row in await connection.execute(INSERT, values)}
+    except IntegrityError as error:
+        if not isinstance(error.orig, ForeignKeyViolation):
+            raise
+        raise NoSuchRequest("an event speaks of a request that is not in the log") from error
     stored = tuple(StoredEvent(seqs[event.event_id], event) for event in ordered if event.event_id in seqs)
     return Recorded(stored, len(events) - len(stored))
 

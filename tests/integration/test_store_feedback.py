@@ -7,11 +7,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from service.store import feedback
 from service.store.engine import reading, writing
+from service.store.errors import NoSuchRequest
 
 Make = Callable[..., Any]
 
@@ -60,7 +60,7 @@ async def test_nothing_is_recorded_in_the_future(connection: AsyncConnection, ma
 
 
 async def test_an_unknown_request_is_refused(connection: AsyncConnection, make_event: Make, noon: datetime) -> None:
-    with pytest.raises(IntegrityError, match="request_id"):
+    with pytest.raises(NoSuchRequest):
         await feedback.record(connection, [make_event(request_id="unknown")], "w1", noon)
 
 

@@ -26,6 +26,14 @@ def test_credited_events_get_the_reader_of_their_list() -> None:
     assert attributed(organic, LISTS) == organic
 
 
+def test_a_credited_event_is_not_earlier_than_its_list() -> None:
+    early, late = NOW.replace(year=1995), NOW.replace(minute=5)
+    assert attributed(replace(CLICK, at=early), LISTS).at == NOW
+    assert attributed(replace(CLICK, at=early, request_id="r2"), LISTS).at == NOW
+    assert attributed(replace(CLICK, at=late), LISTS).at == late
+    assert attributed(replace(CLICK, at=early, request_id=None), LISTS).at == early
+
+
 def test_places() -> None:
     assert fields(CLICK, replace(CLICK, user_id="u1"), replace(CLICK, request_id=None, article_id="known")) == []
     assert fields(replace(CLICK, request_id="r9")) == ["events.0.request_id"]

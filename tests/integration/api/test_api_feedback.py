@@ -5,10 +5,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from service.store import feedback
-from service.store.engine import reading
+from service.store import feedback, impressions
+from service.store.engine import reading, writing
+from service.store.erasures import erase_user
 
 
 async def features(api: Any, article_id: str, **request: Any) -> dict[str, Any]:
@@ -133,6 +134,34 @@ async def test_a_time_in_the_future_is_stored_as_now(api: Any, engine: AsyncEngi
     async with reading(engine) as connection:
         (stored,) = await feedback.events_since(connection, 0)
     assert stored.event.at <= datetime.now(UTC)
+
+
+async def test_a_time_before_the_list_is_stored_as_the_lists(api: Any, engine: AsyncEngine) -> None:
+    await api.publish("a1")
+    await api.rank(user_id="u1", request_id="r1")
+    assert (await api.click("e1", "a1", request_id="r1", at="1995-01-01T00:00:00Z")).status_code == 202
+    async with reading(engine) as connection:
+        (stored,) = await feedback.events_since(connection, 0)
+        (shown,) = await impressions.exposures_since(connection, 0)
+    assert stored.event.at == shown.at
+
+
+async def test_an_erasure_between_look_up_and_write_is_404(
+    api: Any, engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await api.publish("a1")
+    await api.rank(user_id="u1", request_id="r1")
+
+    async def overtaken(connection: AsyncConnection, request_ids: list[str]) -> Any:
+        lists = await impressions.shown_lists(connection, request_ids)
+        async with writing(engine) as other:
+            await erase_user(other, "u1", datetime.now(UTC))
+        return lists
+
+    monkeypatch.setattr("service.handlers.feedback.shown_lists", overtaken)
+    answer = await api.click("e1", "a1", request_id="r1")
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (404, "events.0.request_id")
+    assert await log_size(engine) == 0
 
 
 async def test_a_late_event_is_stored_and_counted(initial: Any, open_api: Any, engine: AsyncEngine) -> None:
