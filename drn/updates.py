@@ -193,9 +193,9 @@ def major_update(
 def publish_retrained(retrained: Retrained, base: Version, head: Version, config: Config, at: datetime) -> Version:
     """The child of `head` that carries what `base` was retrained to, and every minor update that landed meanwhile.
 
-    current = θ_major + (head.current − base.current). Gate 'duel': readers decide, so head.current goes on serving and
-    this is the new explore network. Otherwise it is the new current network, and the explore network keeps its lead:
-    explore = θ_major + (head.explore − base.current). A new duel begins; the old one is abandoned.
+    Gate 'duel': readers decide, so head.current goes on serving, and a new duel begins with what was retrained as explore.
+    Otherwise it becomes current, θ_major + (head.current − base.current). A guided explore network moves by the same amount,
+    so its duel goes on: were it abandoned, a site with few readers would never see one end. Other directions begin anew.
 
     Between `base` and `head` there must be minor updates only: across a rollback or another major update head − base is
     not what was learned. Only the line can tell for all of it; this looks at its end.
@@ -210,13 +210,14 @@ def publish_retrained(retrained: Retrained, base: Version, head: Version, config
     if head.id != base.id and head.kind is not VersionKind.MINOR:
         raise InvalidInput(f"version {head.id}, of kind {head.kind}, landed after version {base.id}, which was retrained")
     version_id = head.id + 1
+    goes_on = config.direction == "guided" and config.gate != "duel"
     return Version(
         id=version_id,
         parent_id=head.id,
         kind=VersionKind.MAJOR,
         created_at=at,
-        model=retrained_model(retrained.weights, base.model, head.model, config, version_rng(config, version_id)),
-        duel=DuelState(id=version_id),
+        model=retrained_model(retrained.weights, base, head, config, version_rng(config, version_id)),
+        duel=head.duel if goes_on else DuelState(id=version_id),
         watermark=head.watermark,
         config=config,
         schema=head.schema,
@@ -224,14 +225,20 @@ def publish_retrained(retrained: Retrained, base: Version, head: Version, config
     )
 
 
-def retrained_model(weights: Weights, base: Model, head: Model, config: Config, rng: np.random.Generator) -> Model:
-    current = shifted(weights, head.current, base.current)
+def retrained_model(weights: Weights, base: Version, head: Version, config: Config, rng: np.random.Generator) -> Model:
+    current = shifted(weights, head.model.current, base.model.current)
     if config.gate == "duel":  # the moments belong to the network that the new one replaces
-        return Model(head.current, current)
+        return Model(head.model.current, landed_on(weights, base, head) if config.direction == "guided" else current)
     if config.direction == "guided":
-        return Model(current, shifted(weights, head.explore, base.current), head.memory)
-    memory = {name: tensor for name, tensor in head.memory.items() if name != ES_FIRST}
+        return Model(current, shifted(weights, head.model.explore, base.model.current), head.model.memory)
+    memory = {name: tensor for name, tensor in head.model.memory.items() if name != ES_FIRST}
     return Model(current, open_explore(current, config, rng), memory)
+
+
+def landed_on(weights: Weights, base: Version, head: Version) -> Weights:
+    """θ_major with the guided steps since `base` on top, or with those since the last verdict if one fell meanwhile."""
+    before = base.model.explore if head.duel.id == base.duel.id else head.model.current
+    return shifted(weights, head.model.explore, before)
 
 
 def shifted(weights: Weights, new: Weights, old: Weights) -> Weights:

@@ -269,15 +269,25 @@ def test_minor_updates_that_landed_meanwhile_are_applied_on_top(first, gate):
     assert version.model.explore["w"] == pytest.approx(5.0)
     assert version.model.memory["step"] == 5
     assert (version.id, version.parent_id, version.kind, version.watermark) == (7, 6, VersionKind.MAJOR, 77)
-    assert version.duel == DuelState(id=7)
+    assert version.duel == first.duel  # both networks moved alike, so what their readers said still stands
     assert version.metrics == {"loss": 0.5, "base": 3.0}
 
 
 def test_with_the_duel_gate_readers_decide(first):
+    """explore = 4 + (2 − 1.5): the guided steps that landed meanwhile are kept."""
     version = published(first, gate="duel")
     assert version.model.current["w"] == pytest.approx(1.2)
-    assert version.model.explore["w"] == pytest.approx(4.2)
+    assert version.model.explore["w"] == pytest.approx(4.5)
+    assert version.duel == DuelState(id=7)
     assert not version.model.memory
+
+
+def test_a_verdict_that_fell_meanwhile_leaves_the_steps_after_it(first):
+    """explore = 4 + (2 − 1.2): head's explore network was opened from head's current one."""
+    base = replace(first, id=3, model=BASE)
+    head = replace(first, id=6, kind=VersionKind.MINOR, model=HEAD, duel=DuelState(id=5))
+    version = publish_retrained(TRAINED, base, head, replace(CONFIG, gate="duel"), NOON)
+    assert version.model.explore["w"] == pytest.approx(4.8)
 
 
 def test_an_unchanged_head_gets_exactly_what_was_trained(first):
