@@ -37,14 +37,19 @@ app.add_typer(keys_app, name="keys")
 console = Console(highlight=False, soft_wrap=True)
 
 
-def run_job(job: Job) -> None:
-    """Runs a job once and tells its outcome."""
-    from jobs import runner
+def run_job(job: Job, *, extends: bool = False) -> None:
+    """Runs a job once and tells its outcome.
+
+    Args:
+        extends: it goes on from the newest version, whose hyper-parameters hold unless the operator sets others
+    """
+    from jobs import line, runner
 
     async def work() -> None:
         settings = Settings()
         async with open_store(settings) as engine:
-            outcome = await runner.run(engine, job, settings.config(), utc_now)
+            config = await line.configuration(engine, settings) if extends else settings.config()
+            outcome = await runner.run(engine, job, config, utc_now)
         match outcome:
             case Published():
                 console.print(f"published version {outcome.version_id}")
@@ -75,7 +80,7 @@ def minor_update() -> None:
     """Settle the duel on what readers did, and learn from it, now."""
     from jobs.minor_update import MINOR
 
-    run_job(MINOR)
+    run_job(MINOR, extends=True)
 
 
 @app.command("major-retrain")
@@ -85,7 +90,7 @@ def major_retrain() -> None:
     from jobs.progress import steps
 
     with steps("training") as advance:
-        run_job(job(advance))
+        run_job(job(advance), extends=True)
 
 
 @app.command()
@@ -93,18 +98,22 @@ def rollback(to: Annotated[int, typer.Option("--to", min=1, help="The version wh
     """Serve an older version's network again, as a new version."""
     from jobs.rollback import rollback_to
 
-    run_job(rollback_to(to))
+    run_job(rollback_to(to), extends=True)
 
 
 @app.command("migrate")
-def migrate_command() -> None:
+def migrate_command(
+    new_line: Annotated[
+        bool, typer.Option("--new-line", help="Go on with an untrained version of the configured features and layers.")
+    ] = False,
+) -> None:
     """Bring the database to this release's schema, and begin the line of versions."""
-    from jobs.upkeep import FIRST_VERSION
+    from jobs.upkeep import FIRST_VERSION, NEW_LINE
 
     settings = Settings()
     if settings.database_url:
         migrate.upgrade(settings.database_url)
-    run_job(FIRST_VERSION)
+    run_job(NEW_LINE if new_line else FIRST_VERSION)
 
 
 @app.command("import")
@@ -168,7 +177,7 @@ def open_log(format_name: str, path: Path, articles: Path | None) -> Log:
     try:
         reader = import_module(f"jobs.importers.{format_name}")
     except ModuleNotFoundError as error:
-        raise UnreadableLog(f"reading logs needs {error.name}: pip install 'drn[import]'") from error
+        raise UnreadableLog(f"reading logs needs {error.name}: .venv/bin/pip install -e '.[import]'") from error
     log: Log = reader.open_split(path, articles)
     return log
 
@@ -201,7 +210,10 @@ def readers(
 @keys_app.command("create")
 def create_key(
     name: Annotated[str, typer.Argument(help="Who will use it.")],
-    scopes: Annotated[list[Scope] | None, typer.Option("--scope", help="What it may be used for; repeat it for several.")] = None,
+    scopes: Annotated[
+        list[Scope] | None,
+        typer.Option("--scope", help="What it may be used for; repeat it for several. Default: all but admin."),
+    ] = None,
 ) -> None:
     """Make an API key. Its text is shown once and stored nowhere."""
     key = new_key()

@@ -10,7 +10,7 @@ from service.errors import Forbidden, Unauthenticated
 
 PREFIX = "drn_"  # lets secret scanners recognise a leaked key
 SECRET_BYTES = 32  # 256 random bits cannot be guessed, so a plain SHA-256 keeps them safe at rest
-CREATE_COMMAND = "python -m jobs keys create"
+CREATE_COMMAND = "python -m jobs keys create NAME"
 
 
 class Scope(StrEnum):

@@ -164,7 +164,7 @@ async def test_a_huge_body_is_refused_and_the_service_goes_on(initial: Version, 
 
 def test_a_refused_start_is_one_sentence(spawn: Any) -> None:
     reasons: list[tuple[dict[str, str], str]] = [
-        ({"HOST": "0.0.0.0"}, "python -m jobs keys create"),
+        ({"HOST": "0.0.0.0"}, "`python -m jobs keys create NAME`"),
         ({"DRN_PROFILE": "fast"}, "DRN_PROFILE"),
         ({"DATABASE_URL": ""}, "DATABASE_URL"),
         ({"DRN_CONFIG": '{"gamma": 2}'}, "gamma"),

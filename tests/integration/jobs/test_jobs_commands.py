@@ -1,12 +1,16 @@
 """The command line: what an operator sees."""
 
 import socket
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from jobs.__main__ import open_log
+from jobs.errors import UnreadableLog
 from service.keys import digest
 from service.store import keys
 from service.store.engine import reading
@@ -45,6 +49,13 @@ async def test_a_key_is_shown_once_stored_as_a_digest_and_can_be_revoked(command
     assert command("keys", "revoke", made.id)[0] == 1
     async with reading(engine) as connection:
         assert await keys.active(connection) == []
+
+
+def test_what_reading_logs_needs_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "polars", None)
+    monkeypatch.delitem(sys.modules, "jobs.importers.ebnerd", raising=False)
+    with pytest.raises(UnreadableLog, match=r"needs polars: \.venv/bin/pip install -e '\.\[import\]'"):
+        open_log("ebnerd", Path("."), None)
 
 
 async def test_migrate_makes_schema_and_first_version(command: Command, empty_database_url: str) -> None:
