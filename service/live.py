@@ -1,6 +1,8 @@
 """What one API process keeps in memory: articles with their counters, readers' histories, the served version, the keys.
 
-All of it is a cache of the log, bounded and rebuilt at start. Nothing here waits; `service.following` keeps it in step.
+All of it is a cache of the log, rebuilt at start. Readers are bounded: so many of them (`DRN_CACHED_READERS`), so many clicks
+each (`history_clicks`). The catalogue is not: it grows with every article ever published, and a withdrawn one keeps its row.
+Nothing here waits; `service.following` keeps it in step.
 """
 
 from collections import OrderedDict, deque
