@@ -6,11 +6,11 @@ from fastapi import APIRouter, Response
 from service.dependencies import CurrentNode, needs
 from service.handlers.feedback import record
 from service.keys import Scope
-from service.routes.json_body import JsonRoute
+from service.routes.direct import DirectRoute
 from service.routes.problems import responses
 from service.schemas import FeedbackAnswer, FeedbackBody
 
-router = APIRouter(route_class=JsonRoute, tags=["ranking"])
+router = APIRouter(route_class=DirectRoute, tags=["ranking"])
 
 
 @router.post(

@@ -60,6 +60,6 @@ class JsonRoute(APIRoute):
         handle = super().get_route_handler()
 
         async def handle_json(request: Request) -> Response:
-            return await handle(JsonRequest(request.scope, request.receive))
+            return await handle(request if isinstance(request, JsonRequest) else JsonRequest(request.scope, request.receive))
 
         return handle_json

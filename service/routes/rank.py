@@ -9,11 +9,11 @@ from drn.types import Impression
 from service.dependencies import CurrentNode, needs
 from service.handlers.rank import rank
 from service.keys import Scope
-from service.routes.json_body import JsonRoute
+from service.routes.direct import DirectRoute
 from service.routes.problems import responses
 from service.schemas import RankAnswer, RankBody
 
-router = APIRouter(route_class=JsonRoute, tags=["ranking"])
+router = APIRouter(route_class=DirectRoute, tags=["ranking"])
 
 
 @router.post(

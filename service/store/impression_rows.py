@@ -65,6 +65,12 @@ def encode(impression: Impression) -> tuple[Any, ...]:
     )
 
 
+def by_column(rows: Sequence[tuple[Any, ...]]) -> list[str | list[bytes]]:
+    """One array per column, of the values of many rows: bytes as they are, everything else as a text[] literal."""
+    kinds = zip(COLUMNS.values(), zip(*rows, strict=True), strict=True)
+    return [list(values) if kind == "bytea" else optional_texts(values) for kind, values in kinds]
+
+
 def decode(row: RowMapping) -> Impression:
     """Reads what `encode` wrote; arrays are read-only.
 
@@ -111,6 +117,13 @@ def texts(values: Sequence[str]) -> str:
     if "\\" in joined or joined.count('"') > 2 * (len(values) - 1):
         joined = '","'.join([value.replace("\\", "\\\\").replace('"', '\\"') for value in values])
     return f'{{"{joined}"}}'
+
+
+def optional_texts(values: Sequence[Any]) -> str:
+    """A text[] literal of any values, NULL for None."""
+    if None not in values:
+        return texts([*map(str, values)])
+    return f"{{{','.join(['NULL' if value is None else texts([str(value)])[1:-1] for value in values])}}}"
 
 
 def numbers(values: Sequence[float | bool]) -> str:

@@ -1,8 +1,8 @@
 """Group commit for impressions: while one commit is under way, the next ones gather and go together.
 
-`/rank` answers after its impression is committed. One connection per process writes them; a batch is one round trip
-(BEGIN, one prepared statement per impression, COMMIT, pipelined), so a busy process commits many impressions for the
-price of one disk flush, and an idle one waits for nobody.
+`/rank` answers after its impression is committed. One connection per process writes them; a batch is one prepared
+statement and its own transaction, so a busy process commits many impressions for the price of one round trip and one
+disk flush, and an idle one waits for nobody.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ import psycopg
 from drn.types import Impression
 from service.store.engine import Timeouts, first_line, libpq_url
 from service.store.errors import DuplicateRequest, StoreUnavailable
-from service.store.impression_rows import COLUMNS, encode
+from service.store.impression_rows import COLUMNS, by_column, encode
 from service.store.locks import NAMESPACE, Lock
 from service.store.partitions import create_statement, day_of, name
 
@@ -28,14 +28,20 @@ BATCH = 128  # impressions per commit: bounds the time that one commit takes
 PENDING = 4096  # impressions waiting in memory; more than this means that PostgreSQL does not keep up
 OPTIONS: Mapping[str, Any] = Timeouts(connect=2.0, statement=1.5, lock=1.0, idle_in_transaction=2.0).options()
 
-# Taking the request id and writing the impression are one statement: of two writers of the same id, one gets no row.
+# Taking the request ids and writing the impressions are one statement: of two writers of the same id, one gets no row.
+# The order of arrival is the order of the log: numbers are drawn behind the sort.
 INSERT = f"""
-WITH registered AS (
-    INSERT INTO requests (request_id, at) VALUES (%s, %s) ON CONFLICT (request_id) DO NOTHING RETURNING seq
+WITH batch AS (
+    SELECT {", ".join(f"{name}::{kind}" for name, kind in COLUMNS.items())}, place
+    FROM unnest({", ".join("%b::bytea[]" if kind == "bytea" else "%s::text[]" for kind in COLUMNS.values())})
+        WITH ORDINALITY AS arrived ({", ".join(COLUMNS)}, place)
+), registered AS (
+    INSERT INTO requests (request_id, at) SELECT request_id, at FROM batch ORDER BY place
+    ON CONFLICT (request_id) DO NOTHING RETURNING request_id, seq
 )
 INSERT INTO impressions (seq, {", ".join(COLUMNS)}, writer)
-SELECT seq, {", ".join(f"%s::{kind}" for kind in COLUMNS.values())}, %s FROM registered
-RETURNING seq
+SELECT seq, {", ".join(COLUMNS)}, %s FROM registered JOIN batch USING (request_id)
+RETURNING request_id, seq
 """
 OURS = """
 SELECT r.request_id, r.at, r.seq FROM requests r JOIN impressions i ON i.seq = r.seq AND i.at = r.at
@@ -90,7 +96,7 @@ class ImpressionWriter:
             raise StoreUnavailable("the writer is closed")
         if len(self._pending) >= PENDING:
             raise StoreUnavailable(f"{PENDING} impressions are waiting to be written")
-        waiting = Waiting(impression, (*encode(impression), self._writer_id), asyncio.get_running_loop().create_future())
+        waiting = Waiting(impression, encode(impression), asyncio.get_running_loop().create_future())
         self._pending.append(waiting)
         self._arrived.set()
         if self._task is None or self._task.done():
@@ -172,16 +178,12 @@ class ImpressionWriter:
             return []
         connection = await self._connect()
         await self._ensure_days(connection, {day_of(each.impression.at) for each in batch})
-        # BEGIN and COMMIT in words: psycopg's transaction() waits for the server at both ends.
-        async with connection.pipeline():
-            await connection.execute("BEGIN")
-            cursors = [
-                await connection.execute(INSERT, (each.impression.request_id, each.impression.at, *each.values), prepare=True)
-                for each in batch
-            ]
-            await connection.execute("COMMIT")
-        rows = [await cursor.fetchone() for cursor in cursors]
-        return [row[0] if row else None for row in rows]
+        first = {each.impression.request_id: each for each in reversed(batch)}  # a request id twice in a batch is a duplicate
+        arrived = [each for each in batch if first[each.impression.request_id] is each]
+        columns = by_column([each.values for each in arrived])
+        found = await connection.execute(INSERT, (*columns, self._writer_id), prepare=True)
+        seqs: dict[str, int] = dict(await found.fetchall())
+        return [seqs.get(each.impression.request_id) if first[each.impression.request_id] is each else None for each in batch]
 
     async def _ensure_days(self, connection: psycopg.AsyncConnection[tuple[Any, ...]], days: set[date]) -> None:
         for day in sorted(days - self._days):
