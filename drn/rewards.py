@@ -25,17 +25,15 @@ def clicked(closed: ClosedImpression) -> Bools:
 def examined(closed: ClosedImpression) -> Bools:
     """(k,) The slots that the reader is taken to have looked at.
 
-    Where the app reports what was seen: those and the clicked ones. Else everything up to one below the last click;
-    without a click nobody knows, and nothing counts as examined.
+    Whatever an event is about was looked at. Besides, where the app does not report what was seen: everything up to one
+    below the last click. Without any event nobody knows, and nothing counts as examined.
     """
     clicks = clicked(closed)
-    reported = [slot for slot, event in _by_slot(closed) if event.type == SEEN]
-    if reported:
-        mask = clicks.copy()
-        mask[reported] = True
-        return mask
-    last = int(np.flatnonzero(clicks)[-1]) if clicks.any() else -2
-    return np.arange(len(clicks)) <= last + 1  # (k,)
+    events = [(slot, event.type) for slot, event in _by_slot(closed)]
+    last = int(np.flatnonzero(clicks)[-1]) + 1 if clicks.any() and not any(kind == SEEN for _, kind in events) else -1
+    mask = np.arange(len(clicks)) <= last  # (k,)
+    mask[[slot for slot, _ in events]] = True
+    return mask
 
 
 def slot_rewards(closed: ClosedImpression, config: Config) -> Floats:
