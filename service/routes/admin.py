@@ -10,7 +10,7 @@ from fastapi.responses import FileResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from service.dashboard.figures import Figures
-from service.dashboard.rollback import roll_back
+from service.dashboard.rollback import LEARNER_SECONDS, roll_back
 from service.deadline import within
 from service.dependencies import CurrentNode, needs
 from service.errors import NotFound
@@ -21,7 +21,8 @@ from service.routes.problems import responses
 STATIC = Path(__file__).parents[1] / "dashboard" / "static"
 FILES = {path.relative_to(STATIC).as_posix(): path for path in STATIC.rglob("*") if path.is_file()}
 LONGEST_HOURS = 24 * 7
-SECONDS = 6.0  # for the figures, or to wait for a learner that holds the line
+SECONDS = 6.0  # for the figures
+ROLLBACK_SECONDS = LEARNER_SECONDS + 3.0  # to wait for a learner that holds the line, and to write
 HEADERS = {
     # Nothing but this service's own files runs or is loaded; no other page may frame this one and borrow a click.
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -87,7 +88,7 @@ async def get_data(
 )
 async def post_rollback(body: RollbackBody, node: CurrentNode) -> Response:
     """Appends a version that holds the old weights; every process serves it within a second."""
-    return json({"version": await within(SECONDS, roll_back(node, body.to))})
+    return json({"version": await within(ROLLBACK_SECONDS, roll_back(node, body.to))})
 
 
 def json(content: object) -> Response:

@@ -2,8 +2,12 @@
 
 from enum import IntEnum
 
+from psycopg.errors import LockNotAvailable
 from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection
+
+from service.store.errors import Occupied
 
 NAMESPACE = 0x64726E  # "drn": advisory locks are one space for everyone who uses the database
 RUNS = NAMESPACE + 1  # a lock for every run in the ledger, by its id: it lives as long as somebody holds it
@@ -26,6 +30,23 @@ LEARN, RETRAIN, UPKEEP = Lock.LEARN, Lock.RETRAIN, Lock.UPKEEP
 async def hold(connection: AsyncConnection, lock: Lock) -> None:
     """Waits for the lock and keeps it until the transaction ends."""
     await connection.execute(text("SELECT pg_advisory_xact_lock(:namespace, :lock)"), {"namespace": NAMESPACE, "lock": int(lock)})
+
+
+async def hold_within(connection: AsyncConnection, lock: Lock, seconds: float) -> None:
+    """As `hold`, but waits no longer than `seconds`, whatever the connection's own time-outs are.
+
+    Raises:
+        Occupied: somebody else has held it for all that time.
+    """
+    own = {"wait": f"{round(1000 * seconds)}ms", "statement": f"{round(1000 * seconds) + 1000}ms"}
+    limits = "SELECT set_config('lock_timeout', :wait, true), set_config('statement_timeout', :statement, true)"
+    await connection.execute(text(limits), own)
+    try:
+        await hold(connection, lock)
+    except OperationalError as error:
+        if not isinstance(error.orig, LockNotAvailable):
+            raise
+        raise Occupied(f"{lock.name} has been held by somebody else for {seconds:g} s") from error
 
 
 async def try_hold(connection: AsyncConnection, lock: Lock) -> bool:

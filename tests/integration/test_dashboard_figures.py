@@ -17,14 +17,15 @@ from drn.config import Config
 from drn.types import Article, DuelState, Verdict, VersionKind
 from drn.versions import initial_version
 from service.app import create_app
-from service.dashboard import tallies
+from service.dashboard import rollback, tallies
 from service.dashboard.evidence import Evidence, look
 from service.dashboard.tallies import ScoreTally, TrafficTally
 from service.keys import new_key
 from service.settings import Settings
-from service.store import articles, dashboard, duels, keys, versions
+from service.store import articles, dashboard, duels, keys, locks, runs, versions
 from service.store.dashboard import Outcome, Score
 from service.store.impressions import ImpressionWriter
+from service.store.locks import LEARN
 from service.store.tables import duel_outcomes
 
 Make = Callable[..., Any]
@@ -121,7 +122,33 @@ async def test_a_rollback_is_a_new_version_with_a_row_in_the_ledger(
         1,
         "abandoned",
     )
-    assert [(row["job"], row["outcome"], row["version"]) for row in document["jobs"]] == [("rollback", "published", 3)]
+    assert [(row["job"], row["outcome"], row["version"]) for row in document["jobs"]] == [
+        ("rollback", "published", 3),
+        ("rollback", "skipped", None),
+    ]
+
+
+async def test_a_rollback_waits_for_a_learner_and_says_when_it_waits_no_longer(
+    client: httpx.AsyncClient, connection: AsyncConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    child = replace(await versions.load(connection, 1), id=2, parent_id=1, kind=VersionKind.MINOR)
+    await versions.append(connection, child)
+    await connection.commit()
+    await locks.hold(connection, LEARN)
+    waiting = asyncio.create_task(client.post("/admin/rollback", json={"to": 1}))
+    await asyncio.sleep(2.5)  # longer than requests wait for any other lock
+    assert not waiting.done()
+    await connection.rollback()
+    assert (await waiting).json() == {"version": 3}
+    monkeypatch.setattr(rollback, "LEARNER_SECONDS", 0.1)
+    await locks.hold(connection, LEARN)
+    answer = await client.post("/admin/rollback", json={"to": 1})
+    assert answer.status_code == 503
+    assert "a learner is at work" in answer.json()["detail"]
+    await connection.rollback()
+    assert [(run.outcome, run.version_id) for run in await runs.listing(connection)] == [("failed", None), ("published", 3)]
+    assert "a learner is at work" in (await runs.listing(connection))[0].detail["reason"]
+    assert await versions.head_id(connection) == 3
 
 
 @pytest.mark.parametrize(

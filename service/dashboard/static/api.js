@@ -2,6 +2,7 @@
 
 const KEY = "drn.admin.key";
 const PATIENCE = 8000; // milliseconds; the server gives up on a slow query before that and says so
+const ROLLBACK_PATIENCE = 15000; // likewise; the server waits up to ten seconds for a learner at work
 
 export class KeyNeeded extends Error {}
 export class Refused extends Error {}
@@ -11,11 +12,11 @@ export const keepKey = (key) => sessionStorage.setItem(KEY, key);
 export const dropKey = () => sessionStorage.removeItem(KEY);
 export const hasKey = () => sessionStorage.getItem(KEY) !== null;
 
-const ask = async (path, options = {}) => {
+const ask = async (path, options = {}, patience = PATIENCE) => {
   const headers = { Accept: "application/json", ...options.headers };
   const key = sessionStorage.getItem(KEY);
   if (key) headers.Authorization = `Bearer ${key}`;
-  const response = await fetch(path, { ...options, headers, cache: "no-store", signal: AbortSignal.timeout(PATIENCE) }).catch((error) => {
+  const response = await fetch(path, { ...options, headers, cache: "no-store", signal: AbortSignal.timeout(patience) }).catch((error) => {
     throw new Unanswered(error.message);
   });
   if (response.ok) return response.json();
@@ -26,5 +27,7 @@ const ask = async (path, options = {}) => {
 };
 
 export const figures = (hours) => ask(`admin/data?hours=${hours}`);
-export const rollback = (to) =>
-  ask("admin/rollback", { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ to }) });
+export const rollback = (to) => {
+  const options = { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ to }) };
+  return ask("admin/rollback", options, ROLLBACK_PATIENCE);
+};
