@@ -231,11 +231,13 @@ class Slot(BaseModel):
     article_id: str
     position: int
     reason: Literal["ranked", "pinned"]
-    current_score: float
-    explore_score: float
+    current_score: float | None = Field(description="Q of the current network; null if the row is damaged")
+    explore_score: float | None = Field(description="Q of the explore network; null if the row is damaged")
     credit: float = Field(description="explore's share of a click here: P_explore / (P_explore + P_current)")
     propensity: float = Field(description="probability of this article in this place, given the places above")
-    features: dict[str, Any] = Field(description="what the networks saw of this article, by feature name; zeros left out")
+    features: dict[str, Any] = Field(
+        description="what the networks saw of this article, by feature name; zeros left out, all if they cannot be read"
+    )
 
 
 class DecisionAnswer(BaseModel):

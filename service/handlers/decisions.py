@@ -9,11 +9,11 @@ import numpy as np
 
 from drn.catalogue import column_counts
 from drn.config import Config
-from drn.errors import DrnError
+from drn.errors import CorruptCheckpoint, DrnError, InvalidConfig, SchemaMismatch
 from drn.features import CONTEXT, GROUPS, WINDOW_NAMES, dense_names, encode, schema_digest
 from drn.ranking import Served, derive
 from drn.scoring import Scorer
-from drn.types import Impression, Inputs
+from drn.types import Impression, Inputs, Observation
 from drn.versions import Version
 from service.deadline import within
 from service.errors import NotFound
@@ -21,6 +21,9 @@ from service.node import Node
 from service.store import versions
 from service.store.engine import reading
 from service.store.errors import NoSuchVersion, WeightsPruned
+from service.store.outlines import outline
+
+UNREADABLE = (CorruptCheckpoint, InvalidConfig, SchemaMismatch)  # written by another release, or damaged
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,20 +42,42 @@ async def decide_again(node: Node, request_id: str) -> Decision:
         NotFound: no list was logged under this request id.
         Unavailable: the store does not answer.
     """
-    impression = await within(node.settings.store_timeout, node.impression(request_id))
+    try:
+        impression = await within(node.settings.store_timeout, node.impression(request_id))
+    except UNREADABLE as error:
+        return await outlined(node, request_id, f"the features that were logged cannot be read: {error}")
     if impression is None:
-        raise NotFound(f"there is no decision {request_id!r}")
+        raise missing(request_id)
     try:
         version = await within(node.settings.store_timeout, load(node, impression.version_id))
     except (NoSuchVersion, WeightsPruned) as error:
         reason = f"the weights of version {impression.version_id} are no longer stored: {error}"
         return Decision(impression, node.config, None, reason)
+    except UNREADABLE as error:
+        return Decision(impression, node.config, None, f"version {impression.version_id} cannot be read: {error}")
     return compare(impression, version)
+
+
+async def outlined(node: Node, request_id: str, reason: str) -> Decision:
+    """What the row says without its features, and why it says no more."""
+
+    async def work() -> Impression | None:
+        async with reading(node.engine) as connection:
+            return await outline(connection, request_id)
+
+    impression = await within(node.settings.store_timeout, work())
+    if impression is None:  # erased in this very moment
+        raise missing(request_id)
+    return Decision(impression, node.config, None, reason)
+
+
+def missing(request_id: str) -> NotFound:
+    return NotFound(f"there is no decision {request_id!r}")
 
 
 async def load(node: Node, version_id: int) -> Version:
     async with reading(node.engine) as connection:
-        return await versions.load(connection, version_id)
+        return await versions.load(connection, version_id, memory=False)
 
 
 def compare(impression: Impression, version: Version) -> Decision:
@@ -87,7 +112,7 @@ def first_difference(served: Impression, again: Impression) -> str | None:
 def described(decision: Decision) -> dict[str, Any]:
     """The decision for a person: every shown article with both scores and each feature by name."""
     impression = decision.impression
-    inputs = encode(impression.observation, decision.config)
+    inputs = readable(impression.observation, decision.config)
     return {
         "request_id": impression.request_id,
         "at": impression.at,
@@ -100,14 +125,22 @@ def described(decision: Decision) -> dict[str, Any]:
         "candidates": list(impression.candidates),
         "unknown": list(impression.unknown),
         "fallback": impression.fallback,
-        "reader_features": dict(reader_features(inputs, decision.config)),
+        "reader_features": dict(reader_features(inputs, decision.config)) if inputs else {},
         "items": list(slots(impression, inputs, decision.config)),
         "reproduced": decision.reproduced,
         "reason": decision.reason,
     }
 
 
-def slots(impression: Impression, inputs: Inputs, config: Config) -> Iterator[dict[str, Any]]:
+def readable(observation: Observation, config: Config) -> Inputs | None:
+    """What the networks saw; None where the features are gone, or were made for other sizes than the configuration's."""
+    sizes = (observation.reader.shape[1], observation.content.shape[1], observation.embedding.shape[1])
+    if sizes != (config.content_slots, sum(column_counts(config)), config.embedding_size):
+        return None
+    return encode(observation, config)
+
+
+def slots(impression: Impression, inputs: Inputs | None, config: Config) -> Iterator[dict[str, Any]]:
     merged = impression.interleaving
     for position, index in enumerate(merged.shown.tolist()):
         yield {
@@ -118,7 +151,7 @@ def slots(impression: Impression, inputs: Inputs, config: Config) -> Iterator[di
             "explore_score": float(impression.explore_scores[index]),
             "credit": float(merged.credit[position]),
             "propensity": float(merged.propensity[position]),
-            "features": article_features(inputs, index, config),
+            "features": article_features(inputs, index, config) if inputs else {},
         }
 
 

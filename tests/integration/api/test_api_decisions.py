@@ -1,5 +1,6 @@
 """GET /decisions, /versions, and DELETE /users: what can be looked up, proved and erased."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -7,7 +8,9 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from drn.versions import Version, rollback
+from drn.config import Config
+from drn.types import VersionKind
+from drn.versions import Version, initial_version, rollback
 from service.store import versions
 from service.store.engine import writing
 
@@ -68,6 +71,49 @@ async def test_a_row_that_was_tampered_with_is_not_reproduced(api: Any, engine: 
     found = await decision(api, "r1")
     assert found["reproduced"] is False
     assert "derived list" in found["reason"]
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        ("UPDATE impressions SET observation = set_byte(observation, 4, 9)", "feature schema 9"),
+        ("UPDATE impressions SET observation = 'damaged'", "not a packed observation"),
+        ("UPDATE impressions SET observation = substr(observation, 1, 40)", "a packed observation of"),
+        ("UPDATE impressions SET shown = ARRAY['a1', 'ghost']", "ghost"),
+        ("UPDATE weights SET data = 'damaged'", "version 1 cannot be read"),
+    ],
+)
+async def test_what_cannot_be_read_is_said_and_the_rest_is_shown(api: Any, engine: AsyncEngine, damage: str, reason: str) -> None:
+    await api.publish("a1", "a2")
+    served = await api.rank(user_id="u1", request_id="r1", candidates=["a1", "a2", "ghost2"])
+    async with writing(engine) as connection:
+        await connection.execute(text(damage))
+    found = await decision(api, "r1")
+    assert found["reproduced"] is None
+    assert reason in found["reason"]
+    assert (found["user_id"], found["model_version"], found["unknown"]) == ("u1", 1, ["ghost2"])
+    if "shown" in damage:
+        assert [slot["article_id"] for slot in found["items"]] == ["a1", "ghost"]
+        assert found["items"][1]["current_score"] is None
+    else:
+        assert [slot["article_id"] for slot in found["items"]] == [item["article_id"] for item in served["items"]]
+        assert [slot["current_score"] for slot in found["items"]] == pytest.approx([item["score"] for item in served["items"]])
+    assert all(bool(slot["features"]) == ("weights" in damage) for slot in found["items"])
+
+
+async def test_features_of_other_sizes_are_left_out(
+    initial: Version, open_api: Any, engine: AsyncEngine, changes: dict[str, Any]
+) -> None:
+    first = await open_api()
+    await first.publish("a1")
+    await first.rank(request_id="r1")
+    async with writing(engine) as connection:
+        await connection.execute(text("UPDATE weights SET data = NULL, pruned_at = now()"))
+        wide = initial_version(Config(advantage_layers=(8,), value_layers=(8,), embedding_size=8), datetime.now(UTC))
+        await versions.append(connection, replace(wide, id=2, parent_id=1, kind=VersionKind.MAJOR))
+    other = await open_api(changes=changes | {"embedding_size": 8})
+    found = await decision(other, "r1")
+    assert (found["reproduced"], found["items"][0]["features"]) == (None, {})
 
 
 async def test_a_decision_that_was_never_made_is_404(api: Any) -> None:
