@@ -11,7 +11,7 @@ import json
 import struct
 from collections.abc import Iterator
 from datetime import datetime
-from itertools import accumulate
+from itertools import pairwise
 from math import prod
 from typing import Any
 
@@ -81,10 +81,11 @@ def reader_profile(catalogue: Catalogue, clicked: Ints, starts: list[int]) -> tu
     if not totals[-1]:
         return np.zeros((V, catalogue.slots), np.uint16), totals
     slots = catalogue.slots + 1  # the last one stands for empty columns
-    stretch = np.repeat(np.arange(V), np.diff(totals, prepend=0))[::-1]  # the shortest window of each click, oldest first
-    places = catalogue.content.take(clicked[starts[-1] :], axis=0) + slots * stretch[:, None]
-    counts = np.bincount(places.ravel(), minlength=V * slots).reshape(V, slots)[:, :-1]
-    return counts.cumsum(axis=0, dtype=np.uint16), totals
+    lengths = [end - start for start, end in pairwise([*reversed(starts), len(clicked)])]
+    shortest = np.repeat(np.arange(V - 1, -1, -1), lengths)  # the shortest window of each click, oldest first
+    places = catalogue.content.take(clicked[starts[-1] :], axis=0) + slots * shortest[:, None]
+    counts = np.bincount(places.ravel(), minlength=V * slots).astype(np.uint16).reshape(V, slots)[:, :-1]
+    return np.add.accumulate(counts, axis=0, dtype=np.uint16), totals
 
 
 def mean_embedding(catalogue: Catalogue, clicked: Ints) -> NDArray[np.float16]:
@@ -157,8 +158,11 @@ def matches(observation: Observation, config: Config) -> tuple[Floats, Floats]:
     padded = np.zeros((V, config.content_slots + 1), np.float32)  # an empty column finds the zero
     padded[:, :-1] = observation.reader
     found = padded.take(observation.content.T, axis=1)  # (V, M, n)
-    starts = [0, *accumulate(column_counts(config)[:-1])]
-    by_group = np.add.reduceat(found, starts, axis=1).transpose(1, 0, 2)  # (5, V, n)
+    by_group = np.empty((len(GROUPS), V, n), np.float32)
+    first = 0
+    for group, columns in enumerate(column_counts(config)):
+        np.add.reduce(found[:, first : first + columns], axis=1, out=by_group[group])
+        first += columns
     shares = by_group / (observation.reader_totals + np.float32(INTEREST_PRIOR))[:, None]  # (5, V, n)
     return np.log(by_group + 1).reshape(-1, n), shares.reshape(-1, n)
 

@@ -140,7 +140,7 @@ class Impression:
     @property
     def article_ids(self) -> tuple[str, ...]:
         """The ids in the order shown."""
-        return tuple(self.candidates[i] for i in self.interleaving.shown)
+        return tuple([self.candidates[i] for i in self.interleaving.shown.tolist()])
 
 
 @dataclass(frozen=True, slots=True)

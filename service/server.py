@@ -1,6 +1,7 @@
 """Serving the application over HTTP until told to stop."""
 
 import asyncio
+import gc
 import signal
 import sys
 
@@ -15,6 +16,7 @@ from service.errors import StartRefused
 from service.settings import Settings
 
 SHUTDOWN_SECONDS = 10  # for requests under way; then the process ends anyway
+GARBAGE_OBJECTS = 10_000  # new objects before a search for cycles, of which a request leaves next to none
 REFUSED = 2  # exit status: starting again with the same settings will not help
 
 
@@ -59,4 +61,7 @@ async def serve(settings: Settings) -> None:
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
     )
     async with app.router.lifespan_context(app):
+        gc.collect()
+        gc.freeze()  # articles and code are here to stay; looking through them for garbage would hold requests up
+        gc.set_threshold(GARBAGE_OBJECTS, 20, 20)
         await uvicorn.Server(config).serve()
