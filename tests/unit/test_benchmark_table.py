@@ -9,8 +9,9 @@ from typer.testing import CliRunner
 
 from benchmarks.learning.__main__ import app, numbers
 from benchmarks.learning.chart import chart, ticks
-from benchmarks.learning.oltr.methods import changes
-from benchmarks.learning.oltr.table import interval
+from benchmarks.learning.oltr.methods import Result, Task, changes
+from benchmarks.learning.oltr.simulation import Curve
+from benchmarks.learning.oltr.table import interval, record
 
 CLI = CliRunner()
 
@@ -51,6 +52,14 @@ def test_a_chart_is_xml_with_a_line_per_method_and_panel():
     root = ET.fromstring(chart("title", "x", "y", {"left": lines, "right": lines}))
     assert len(root.findall(".//{*}polyline")) == 4
     assert "a<b" in [one.text for one in root.findall(".//{*}text")]
+
+
+def test_finished_runs_are_in_the_file_while_others_go_on(tmp_path):
+    one = Result(Task("drn", "perfect", 2, 0), Curve((0, 10), (0.25, 0.5)))
+    with record(tmp_path / "runs.csv") as add:
+        add(one)
+        lines = (tmp_path / "runs.csv").read_text().splitlines()
+    assert lines[1:] == ["drn,perfect,2,0,0,0.250000", "drn,perfect,2,0,10,0.500000"]
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from benchmarks.learning.chart import Points, write_chart
 from benchmarks.learning.oltr.letor import DataError, load
 from benchmarks.learning.oltr.methods import Options, Result, Task, Worker, tasks
 from benchmarks.learning.oltr.readers import NAMES
-from benchmarks.learning.oltr.table import rows, write_csv
+from benchmarks.learning.oltr.table import record, rows
 
 
 def benchmark(options: Options, workers: int, csv: Path | None, picture: Path | None) -> None:
@@ -28,11 +28,14 @@ def benchmark(options: Options, workers: int, csv: Path | None, picture: Path | 
         if path and not path.parent.is_dir():
             raise DataError(f"there is no folder {path.parent} to write {path.name} to")
     every = list(tasks(options, load(options.data, options.folds)))
-    results = sorted(perform(every, options, workers), key=lambda one: every.index(one.task))
+    results = []
+    with record(csv) as add:
+        for one in perform(every, options, workers):
+            add(one)
+            results.append(one)
+    results.sort(key=lambda one: every.index(one.task))
     for row in rows(results):
         print(row)
-    if csv:
-        write_csv(csv, results)
     if picture:
         title = f"Held-out nDCG@10 while learning, mean of {rows(results)[0].runs} runs"
         write_chart(picture, title, "impressions", "nDCG@10", curves(results))

@@ -1,7 +1,8 @@
 """Runs as a table, with intervals, and as a CSV file."""
 
 import csv
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,12 +77,20 @@ def interval(values: Sequence[tuple[int, float]]) -> tuple[float, float]:
     return mean, float(t * np.sqrt(squares / freedom / len(values)))
 
 
-def write_csv(path: Path, results: Iterable[Result]) -> None:
-    """One line per point of every run's learning curve."""
+@contextmanager
+def record(path: Path | None) -> Iterator[Callable[[Result], None]]:
+    """A function that adds a run to a CSV file, one line per point of its curve: what is done is kept if the rest is not."""
+    if path is None:
+        yield lambda _: None
+        return
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(("method", "reader", "fold", "repeat", "impressions", "ndcg10"))
-        for one in results:
+
+        def add(one: Result) -> None:
             task = one.task
             for impressions, quality in zip(one.curve.impressions, one.curve.quality, strict=True):
                 writer.writerow((task.method, task.reader, task.fold, task.repeat, impressions, f"{quality:.6f}"))
+            file.flush()
+
+        yield add
