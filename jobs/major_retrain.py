@@ -1,6 +1,7 @@
 """The major update as a job: replay → double-Q training outside any transaction → a child of whatever the head is by then."""
 
 import asyncio
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -11,7 +12,7 @@ from drn.config import Config
 from drn.retraining import Progress
 from drn.updates import Retrained
 from drn.versions import Version
-from jobs.line import current_head
+from jobs.line import current_head, unread
 from jobs.runner import Job, Outcome, Published, Skipped, Step, Transaction
 from service.store import impressions, locks, versions
 from service.store.locks import LEARN, RETRAIN
@@ -29,10 +30,12 @@ def major_retrain(progress: Progress | None = None) -> Job:
                 return base
             horizon = (await impressions.horizon(connection)).impressions
             closed_before = now - timedelta(seconds=config.feedback_window)
-            closed = await impressions.newest_closed(connection, horizon, closed_before, config.replay_impressions)
+            run = await impressions.newest_closed(connection, horizon, closed_before, base.schema, config.replay_impressions)
+        closed = run.impressions
         if len(closed) < config.major_impressions:
-            return Skipped(f"{len(closed)} closed impressions in replay; {config.major_impressions} needed")
+            return Skipped(f"{len(closed)} closed impressions in replay; {config.major_impressions} needed", unread(run))
         retrained = await asyncio.to_thread(updates.major_update, base, closed, config, now, progress)
+        retrained = replace(retrained, metrics={**retrained.metrics, **unread(run)})
         if not retrained.accepted:
             return Skipped("the retrained network did not pass its gate", dict(retrained.metrics))
         return partial(publish, base, retrained)

@@ -134,7 +134,10 @@ def numbers(values: Sequence[float | bool]) -> str:
 def places(candidates: Sequence[str], shown: Sequence[str]) -> list[int]:
     """Index of each shown article among the candidates, which are distinct."""
     index = {article_id: place for place, article_id in enumerate(candidates)}
-    return [index[article_id] for article_id in shown]
+    try:
+        return [index[article_id] for article_id in shown]
+    except KeyError as error:
+        raise CorruptCheckpoint(f"article {error} was shown but was no candidate") from error
 
 
 def floats(data: bytes) -> Floats:

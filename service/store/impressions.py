@@ -5,18 +5,21 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Row, Select, Text, and_, bindparam, func, select, text
+import structlog
+from sqlalchemy import BigInteger, Row, Select, Text, and_, bindparam, func, select, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from drn.errors import CorruptCheckpoint, SchemaMismatch
 from drn.types import ClosedImpression, Event, Impression
 from service.store.feedback import events_of
 from service.store.impression_rows import COLUMNS, decode
 from service.store.impression_writer import ImpressionWriter
 from service.store.locks import Lock, hold
-from service.store.tables import feedback, impressions, requests
+from service.store.tables import feedback, impressions, model_versions, requests
 
 __all__ = [
+    "ClosedRun",
     "History",
     "Horizon",
     "ImpressionWriter",
@@ -31,6 +34,8 @@ __all__ = [
     "shown_lists",
 ]
 
+log = structlog.get_logger(__name__)
+
 WHOLE = [impressions.c.seq, *(impressions.c[name] for name in COLUMNS)]
 HORIZON_LOCK_TIMEOUT = "1s"  # writers queue behind the wait for the horizon, so it gives up before they do
 
@@ -39,6 +44,15 @@ HORIZON_LOCK_TIMEOUT = "1s"  # writers queue behind the wait for the horizon, so
 class StoredImpression:
     seq: int
     impression: Impression
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ClosedRun:
+    """A stretch of the log for a learner."""
+
+    impressions: tuple[ClosedImpression, ...]
+    end: int  # seq of its last impression, read or not: the watermark of whoever consumes it
+    undecodable: int  # impressions that were stepped over: made for other features, or bytes that are damaged
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,39 +144,75 @@ SELECT (SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM impression_se
 
 
 async def closed_after(
-    connection: AsyncConnection, watermark: int, horizon: int, closed_before: datetime, limit: int
-) -> list[ClosedImpression]:
+    connection: AsyncConnection, watermark: int, horizon: int, closed_before: datetime, now: datetime, schema: str, limit: int
+) -> ClosedRun:
     """The impressions that follow the watermark, up to the first that is still open, with all their feedback so far.
+
+    One that is dated later than `now` comes from a clock that is ahead. When it was served its neighbours tell: it counts
+    as closed when one behind it in the log is, and until then it holds up nobody.
 
     Args:
         horizon: nothing above this seq is read.
         closed_before: an impression is closed if it was served at this time or earlier.
+        schema: features that the learner can read; what was made for others is stepped over.
+        limit: most impressions that are returned; those stepped over do not count
     """
     ahead = and_(impressions.c.seq > watermark, impressions.c.seq <= horizon)
-    first_open = select(func.min(impressions.c.seq)).where(ahead, impressions.c.at > closed_before)
-    end = await connection.scalar(first_open)
-    query = select(*WHOLE).where(ahead).order_by(impressions.c.seq).limit(limit)
-    if end is not None:
-        query = query.where(impressions.c.seq < end)
-    return await with_events(connection, (await connection.execute(query)).all())
+    open_ = and_(impressions.c.at > closed_before, impressions.c.at <= now)
+    end = await connection.scalar(select(func.min(impressions.c.seq)).where(ahead, open_))
+    newest = select(impressions.c.seq).where(ahead, impressions.c.at <= closed_before).order_by(impressions.c.seq.desc()).limit(1)
+    last = await connection.scalar(newest if end is None else newest.where(impressions.c.seq < end))
+    found: list[ClosedImpression] = []
+    undecodable, done = 0, watermark
+    while last is not None and done < last and len(found) < limit:
+        batch = limit - len(found)
+        query = select(*WHOLE).where(impressions.c.seq > done, impressions.c.seq <= last).order_by(impressions.c.seq).limit(batch)
+        rows = (await connection.execute(query)).all()
+        some, strange = await with_events(connection, rows, schema)
+        found += some
+        undecodable += strange
+        done = rows[-1].seq
+    return ClosedRun(tuple(found), done, undecodable)
 
 
-async def newest_closed(connection: AsyncConnection, horizon: int, closed_before: datetime, limit: int) -> list[ClosedImpression]:
-    """The newest closed impressions in the order of the log, with all their feedback so far."""
+async def newest_closed(connection: AsyncConnection, horizon: int, closed_before: datetime, schema: str, limit: int) -> ClosedRun:
+    """The newest closed impressions in the order of the log, with all their feedback so far. See `closed_after`."""
     query = (
         select(*WHOLE)
         .where(impressions.c.seq <= horizon, impressions.c.at <= closed_before)
         .order_by(impressions.c.seq.desc())
         .limit(limit)
     )
-    return await with_events(connection, (await connection.execute(query)).all()[::-1])
+    rows = (await connection.execute(query)).all()[::-1]
+    found, undecodable = await with_events(connection, rows, schema)
+    return ClosedRun(tuple(found), rows[-1].seq if rows else 0, undecodable)
 
 
-async def with_events(connection: AsyncConnection, rows: Sequence[Row[tuple[object, ...]]]) -> list[ClosedImpression]:
+async def with_events(
+    connection: AsyncConnection, rows: Sequence[Row[tuple[object, ...]]], schema: str
+) -> tuple[list[ClosedImpression], int]:
+    """The impressions that can be read, with their feedback, and how many others there are."""
     events: dict[str, list[Event]] = defaultdict(list)
     for stored in await events_of(connection, [row.request_id for row in rows]):
         events[str(stored.request_id)].append(stored)
-    return [ClosedImpression(decode(row._mapping), tuple(events[row.request_id]), row.seq) for row in rows]
+    others = await made_for_others(connection, {row.version_id for row in rows}, schema)
+    found, reason = [], "its features are of another schema"
+    for row in rows:
+        try:
+            if row.version_id not in others:
+                found.append(ClosedImpression(decode(row._mapping), tuple(events[row.request_id]), row.seq))
+        except (CorruptCheckpoint, SchemaMismatch) as error:
+            reason = str(error)
+    if undecodable := len(rows) - len(found):
+        log.warning("impressions that cannot be read are not learned from", number=undecodable, one_reason=reason)
+    return found, undecodable
+
+
+async def made_for_others(connection: AsyncConnection, version_ids: Collection[int], schema: str) -> set[int]:
+    """Those of these versions that see other features than `schema`: what they served was logged for them."""
+    wanted = bindparam("ids", list(version_ids), type_=ARRAY(BigInteger))
+    query = select(model_versions.c.id).where(model_versions.c.id == wanted.any_(), model_versions.c.schema != schema)
+    return set(await connection.scalars(query))
 
 
 async def reader_history(connection: AsyncConnection, user_id: str, clicks_limit: int) -> History:

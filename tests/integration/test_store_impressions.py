@@ -131,7 +131,8 @@ async def test_closed_after_ends_at_the_first_open_impression(
     closed_before = noon - timedelta(seconds=10)
 
     async def closed(watermark: int, horizon: int = 5, limit: int = 10, before: datetime = closed_before) -> list[int]:
-        return [each.seq for each in await impressions.closed_after(connection, watermark, horizon, before, limit)]
+        run = await impressions.closed_after(connection, watermark, horizon, before, noon, "", limit)
+        return [each.seq for each in run.impressions]
 
     assert await closed(0) == [1, 2]
     assert await closed(1) == [2]
@@ -148,10 +149,57 @@ async def test_newest_closed_skips_open_ones_and_keeps_the_order(
 ) -> None:
     for place, age in enumerate([60, 50, 5, 40, 30]):
         await writer.write(make_impression(f"r{place}", noon - timedelta(seconds=age)))
-    found = await impressions.newest_closed(connection, 5, noon - timedelta(seconds=10), 3)
-    assert [each.seq for each in found] == [2, 4, 5]
-    found = await impressions.newest_closed(connection, 4, noon - timedelta(seconds=10), 3)
-    assert [each.seq for each in found] == [1, 2, 4]
+    found = await impressions.newest_closed(connection, 5, noon - timedelta(seconds=10), "", 3)
+    assert [each.seq for each in found.impressions] == [2, 4, 5]
+    found = await impressions.newest_closed(connection, 4, noon - timedelta(seconds=10), "", 3)
+    assert [each.seq for each in found.impressions] == [1, 2, 4]
+
+
+async def test_an_impression_of_a_clock_that_is_ahead_closes_with_those_behind_it(
+    writer: ImpressionWriter, connection: AsyncConnection, make_impression: Make, noon: datetime
+) -> None:
+    ages = [60, -86_400, 50, -86_400, 5, 40, -86_400]
+    for place, age in enumerate(ages):
+        await writer.write(make_impression(f"r{place}", noon - timedelta(seconds=age)))
+
+    async def closed(watermark: int, after: float, limit: int = 10) -> tuple[list[int], int]:
+        now = noon + timedelta(seconds=after)
+        run = await impressions.closed_after(connection, watermark, 7, now - timedelta(seconds=10), now, "", limit)
+        return [each.seq for each in run.impressions], run.end
+
+    assert await closed(0, 0) == ([1, 2, 3], 3)  # nothing behind the fourth is closed yet, and the fifth is open
+    assert await closed(3, 0) == ([], 3)
+    assert await closed(3, 5) == ([4, 5, 6], 6)
+    assert await closed(1, 5, limit=1) == ([2], 2)
+    assert await closed(6, 86_400 + 5) == ([], 6)  # by now it is an open impression like any other
+    assert await closed(6, 86_400 + 10) == ([7], 7)
+
+
+async def test_what_cannot_be_read_is_stepped_over_and_counted(
+    engine: AsyncEngine, writer: ImpressionWriter, connection: AsyncConnection, make_impression: Make, noon: datetime
+) -> None:
+    """Damaged bytes, another release's features, a list of what was no candidate, a version made for other features."""
+    for i in range(8):
+        await writer.write(make_impression(f"r{i}", version_id=1 if i == 5 else 2))
+    async with writing(engine) as own:
+        await own.execute(text("UPDATE impressions SET observation = 'garbage' WHERE seq IN (1, 8)"))
+        await own.execute(
+            text("UPDATE impressions SET observation = overlay(observation PLACING '\\xffff' FROM 5) WHERE seq = 3")
+        )
+        await own.execute(text("UPDATE impressions SET shown[1] = 'stray' WHERE seq = 4"))
+        await own.execute(text("INSERT INTO weights VALUES ('none', '', NULL)"))
+        await own.execute(text(VERSION_1))
+    run = await impressions.closed_after(connection, 0, 8, noon, noon, "these", 10)
+    assert ([each.seq for each in run.impressions], run.end, run.undecodable) == ([2, 5, 7], 8, 5)
+    run = await impressions.closed_after(connection, 0, 8, noon, noon, "these", 2)  # those stepped over do not count
+    assert ([each.seq for each in run.impressions], run.end, run.undecodable) == ([2, 5], 5, 3)
+    run = await impressions.newest_closed(connection, 8, noon, "these", 4)
+    assert ([each.seq for each in run.impressions], run.undecodable) == ([5, 7], 2)
+
+
+VERSION_1 = """
+INSERT INTO model_versions VALUES (1, NULL, 'initial', now(), 'none', 'none', 'none', '{}', 0, '{}', 'others', '{}', '')
+"""
 
 
 async def test_closed_impressions_carry_their_feedback_in_the_order_of_the_log(
@@ -169,7 +217,7 @@ async def test_closed_impressions_carry_their_feedback_in_the_order_of_the_log(
     async with writing(engine) as connection:
         await feedback.record(connection, events, "w1", noon + timedelta(days=1))
     async with reading(engine) as connection:
-        first, second, third = await impressions.closed_after(connection, 0, 3, noon, 10)
+        first, second, third = (await impressions.closed_after(connection, 0, 3, noon, noon, "", 10)).impressions
     assert first.events == (events[0], events[1])
     assert second.events == ()
     assert third.events == (events[2],)
@@ -190,8 +238,8 @@ async def test_the_horizon_waits_for_a_slow_writer(
             async with writing(engine) as connection:
                 end = await impressions.horizon(connection)
             async with reading(engine) as connection:
-                closed = await impressions.closed_after(connection, 0, end.impressions, noon, 10)
-            return [each.impression.request_id for each in closed]
+                run = await impressions.closed_after(connection, 0, end.impressions, noon, noon, "", 10)
+            return [each.impression.request_id for each in run.impressions]
 
         waiting = asyncio.create_task(look())
         await asyncio.sleep(0.3)

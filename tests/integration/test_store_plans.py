@@ -139,8 +139,8 @@ async def test_what_is_new_in_the_log(filled: AsyncConnection) -> None:
 async def test_the_next_impressions_to_learn_from(filled: AsyncConnection, first: datetime) -> None:
     newest = DAYS * PER_DAY
     before = first + timedelta(days=DAYS)
-    found = await scans(filled, lambda: undecodable(impressions.closed_after(filled, newest - 50, newest, before, 20)))
-    assert_indexed(found, days=DAYS)
+    found = await scans(filled, lambda: impressions.closed_after(filled, newest - 50, newest, before, before, "any", 20))
+    assert_indexed([scan for scan in found if scan.relation != "model_versions"], days=DAYS)  # empty here, so read whole
     assert sum(scan.rows for scan in found) <= 200
 
 

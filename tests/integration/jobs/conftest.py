@@ -32,6 +32,7 @@ CHANGES: dict[str, Any] = {
     "feedback_window": 60.0,
     "major_impressions": 10,
     "duel_window": 1_000,
+    "guided_noise": 0.05,  # so that the first duel is not one of equals, in which nobody has a say
 }
 
 

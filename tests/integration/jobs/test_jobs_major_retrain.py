@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sqlalchemy import text
 
 from drn.checkpoint import digest
 from drn.types import Event
@@ -16,10 +17,10 @@ from jobs.rollback import rollback_to
 from jobs.runner import Published, Skipped, run
 from service.handlers import feedback
 from service.store import impressions, versions
-from service.store.engine import reading
+from service.store.engine import reading, writing
 
 
-async def test_a_retrained_network_becomes_current_and_opens_a_new_duel(site: Any) -> None:
+async def test_a_retrained_network_becomes_current_and_the_duel_goes_on(site: Any) -> None:
     await site.visit(20)
     await site.close()
     before = await site.head()
@@ -27,7 +28,7 @@ async def test_a_retrained_network_becomes_current_and_opens_a_new_duel(site: An
     assert isinstance(outcome, Published)
     head = await site.head()
     assert (head.id, head.parent_id, head.kind, head.watermark) == (2, 1, "major", before.watermark)
-    assert head.duel.id == 2
+    assert head.duel == before.duel  # both networks moved alike
     assert digest(head.model.current) != digest(before.model.current)
     assert outcome.detail["replay"] == 20.0
     row = (await site.runs("major_retrain"))[0]
@@ -128,13 +129,23 @@ async def test_late_clicks_are_learned_by_the_next_major_update_only(site: Any) 
     await site.visit(20)
     await site.close()
     await site.run(MINOR)
+    before = await site.head()
     impression = await site.node.impression("r1")
     late = Event("late", impression.article_ids[3], "click", site.clock.now, request_id="r1")
     await feedback.record(site.node, [late], site.clock.now)
     assert (await site.run(MINOR)) == Skipped("0 closed impressions since the last update; 1 needed")
     async with reading(site.engine) as connection:
-        closed = await impressions.newest_closed(connection, 10**9, site.clock.now, 100)
-        seen = {one.impression.request_id: len(one.events) for one in closed}
+        run = await impressions.newest_closed(connection, 10**9, site.clock.now, before.schema, 100)
+        seen = {one.impression.request_id: len(one.events) for one in run.impressions}
         assert (await versions.head_id(connection)) == 2
     assert seen["r1"] == 2
     assert isinstance(await site.run(major_retrain()), Published)
+
+
+async def test_what_cannot_be_read_is_left_out_of_replay(site: Any) -> None:
+    await site.visit(20)
+    await site.close()
+    async with writing(site.engine) as connection:
+        await connection.execute(text("UPDATE impressions SET observation = 'garbage' WHERE seq IN (3, 20)"))
+    outcome = await site.run(major_retrain())
+    assert (outcome.detail["replay"], outcome.detail["undecodable"]) == (18.0, 2.0)

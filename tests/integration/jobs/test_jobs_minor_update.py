@@ -13,7 +13,7 @@ from sqlalchemy import text
 from jobs.minor_update import MINOR
 from jobs.runner import Published, Skipped, exclusive, run
 from service.store import duels, versions
-from service.store.engine import create_engine, reading
+from service.store.engine import create_engine, reading, writing
 from service.store.locks import LEARN
 
 Python = Callable[..., "subprocess.Popen[str]"]
@@ -66,6 +66,34 @@ async def test_an_open_list_holds_back_the_closed_ones_behind_it(site: Any) -> N
     assert isinstance(await site.run(MINOR), Skipped)
     site.clock.advance(60)
     assert (await site.run(MINOR)).detail["impressions"] == 2.0
+
+
+async def test_one_list_of_a_fast_clock_holds_back_nobody(site: Any) -> None:
+    """It is dated tomorrow; the lists around it are learned today, and it with those behind it, once."""
+    await site.visit(2)
+    site.clock.now += timedelta(days=1)
+    await site.visit(1)
+    site.clock.now -= timedelta(days=1)
+    await site.visit(2)
+    await site.close()
+    assert (await site.run(MINOR)).detail["impressions"] == 5.0
+    site.clock.advance(2 * 86_400)
+    assert await site.run(MINOR) == Skipped("0 closed impressions since the last update; 1 needed")
+    assert sorted(await outcomes(site)) == [f"r{i}" for i in range(1, 6)]
+
+
+async def test_what_cannot_be_read_is_stepped_over_and_counted(site: Any) -> None:
+    await site.visit(4)
+    await site.close()
+    async with writing(site.engine) as connection:
+        await connection.execute(text("UPDATE impressions SET observation = 'garbage' WHERE seq IN (2, 4)"))
+    assert (await site.run(MINOR)).detail["impressions"] == 2.0
+    head = await site.head()
+    assert (head.watermark, head.metrics["undecodable"]) == (4, 2.0)
+    await site.visit(1)
+    await site.close()
+    assert (await site.run(MINOR)).detail["impressions"] == 1.0
+    assert "undecodable" not in (await site.head()).metrics
 
 
 async def test_version_duel_outcomes_and_ledger_row_are_one_transaction(site: Any) -> None:
