@@ -47,18 +47,23 @@ class Version:
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def initial_version(config: Config, at: datetime) -> Version:
-    """Version 1: an untrained network and its first explore network."""
-    rng = version_rng(config, 1)
+def initial_version(config: Config, at: datetime, *, parent_id: int | None = None, watermark: int = 0) -> Version:
+    """An untrained network and its first explore network: version 1, or a new beginning behind the version `parent_id`.
+
+    Args:
+        watermark: the parent's, for what the line has consumed is not learned again
+    """
+    version_id = 1 if parent_id is None else parent_id + 1
+    rng = version_rng(config, version_id)
     current = initial_weights(input_shape(config), config, rng)
     return Version(
-        id=1,
-        parent_id=None,
+        id=version_id,
+        parent_id=parent_id,
         kind=VersionKind.INITIAL,
         created_at=at,
         model=Model(current, open_explore(current, config, rng)),
-        duel=DuelState(id=1),
-        watermark=0,
+        duel=DuelState(id=version_id),
+        watermark=watermark,
         config=config,
         schema=schema_digest(config),
         metrics={},
@@ -77,6 +82,8 @@ def rollback(head: Version, target: Version, at: datetime) -> Version:
     if target.schema != head.schema:
         raise SchemaMismatch(f"version {target.id} was made for features {target.schema}, version {head.id} serves {head.schema}")
     shapes = {name: tensor.shape for name, tensor in head.model.current.items()}
+    if target.config.activation != head.config.activation:
+        raise SchemaMismatch(f"version {target.id} was trained with {target.config.activation}, not {head.config.activation}")
     if shapes != {name: tensor.shape for name, tensor in target.model.current.items()}:
         raise SchemaMismatch(f"version {target.id} has other layers than version {head.id}, which is served now")
     version_id = head.id + 1

@@ -31,6 +31,6 @@ async def append_rollback(target_id: int, connection: AsyncConnection, _config: 
         return Skipped("there is no version yet")
     if head.id == target_id:
         return Skipped(f"version {target_id} is the one being served")
-    version = rollback(head, await versions.load(connection, target_id), now)
+    version = rollback(head, await versions.load(connection, target_id, memory=False), now)
     await versions.append(connection, version)
     return Published(version.id, {"target": target_id})

@@ -17,6 +17,7 @@ from drn.config import Config
 from drn.loop import MINOR_LIMIT
 from jobs import runner, upkeep
 from jobs.errors import Stopped
+from jobs.line import current_head
 from jobs.major_retrain import major_retrain
 from jobs.minor_update import MINOR
 from jobs.runner import Clock, Job, Outcome, Published
@@ -61,9 +62,15 @@ class Learner:
         )
 
     async def begin(self) -> None:
-        """Begins the line where there is none, makes sure that today can be written to, and closes the rows of the dead."""
+        """Begins the line where there is none, makes sure that today can be written to, and closes the rows of the dead.
+
+        Raises:
+            SchemaMismatch: the line was learned with other features or layers than those configured.
+        """
         await self.run(upkeep.PARTITIONS)
         await self.run(upkeep.FIRST_VERSION)
+        async with reading(self.engine) as connection:
+            await current_head(connection, self.config)
         async with writing(self.engine) as connection:
             await upkeep.close_lost_runs(connection, self.clock())
 

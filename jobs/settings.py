@@ -12,7 +12,12 @@ class LearnerSettings(BaseSettings):
     threads: int = Field(
         1, alias="DRN_LEARNER_THREADS", ge=1, description="of one update: these networks are too small to gain from more"
     )
-    keep_versions: int = Field(200, alias="DRN_KEEP_VERSIONS", ge=2, description="newest versions that keep their weights")
+    keep_weight_days: int = Field(
+        7, alias="DRN_KEEP_WEIGHT_DAYS", ge=1, description="days for which versions that have served keep their weights"
+    )
+    keep_versions: int = Field(
+        2_000, alias="DRN_KEEP_VERSIONS", ge=2, description="at most so many minor updates keep them: they may come every second"
+    )
     keep_impression_days: int = Field(90, alias="DRN_KEEP_IMPRESSION_DAYS", ge=1, description="days of impressions that are kept")
     keep_feedback_days: int = Field(
         400, alias="DRN_KEEP_FEEDBACK_DAYS", ge=1, description="days of feedback; histories look back a year"

@@ -28,6 +28,19 @@ async def append_first(connection: AsyncConnection, config: Config, now: datetim
     return Published(1)
 
 
+async def append_anew(connection: AsyncConnection, config: Config, now: datetime) -> Outcome:
+    """Goes on with an untrained version of the configured features and layers, whatever the versions before it have.
+
+    Impressions made for other features are stepped over by the learner; versions and decisions of the past stay.
+    """
+    await locks.hold(connection, LEARN)
+    if (end := await versions.end(connection)) is None:
+        return Skipped("there is no version yet")
+    version = initial_version(config, now, parent_id=end.id, watermark=end.watermark)
+    await versions.append(connection, version)
+    return Published(version.id)
+
+
 async def make_days(connection: AsyncConnection, _config: Config, now: datetime) -> Outcome:
     """Creates today's partition and those of the next days, before anyone must wait for it."""
     days = [day_of(now) + timedelta(days=ahead) for ahead in range(DAYS_AHEAD + 1)]
@@ -59,7 +72,8 @@ async def drop_old(settings: LearnerSettings, transaction: Transaction, _config:
 async def drop_weights(
     settings: LearnerSettings, gone: Pruned, connection: AsyncConnection, _config: Config, now: datetime
 ) -> Outcome:
-    networks = await versions.prune(connection, settings.keep_versions, now)
+    since = now - timedelta(days=settings.keep_weight_days)
+    networks = await versions.prune(connection, since, settings.keep_versions, now)
     lost = await close_lost_runs(connection, now)
     counts = {"impressions": gone.impressions, "feedback": gone.feedback, "outcomes": gone.outcomes}
     return Done({**counts, "networks": networks, "lost_runs": lost})
@@ -71,5 +85,6 @@ async def close_lost_runs(connection: AsyncConnection, now: datetime) -> int:
 
 
 FIRST_VERSION = single_step("first_version", append_first)
+NEW_LINE = single_step("new_line", append_anew)
 PARTITIONS = single_step("partitions", make_days)
 COUNT_HOURS = single_step("count_hours", count_log)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 
-from sqlalchemy import Row, func, or_, select, update
+from sqlalchemy import Row, and_, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -21,7 +21,8 @@ from service.store.locks import LEARN, try_hold
 from service.store.tables import model_versions, weights
 
 CHANNEL = "drn_versions"
-LANDMARKS = 20  # newest versions that are not minor updates and keep their weights, so that one can go back to them
+LANDMARKS = 1_000  # newest versions that are not minor updates and keep their weights: hourly ones for six weeks
+MEMORIES = 10  # newest versions that keep their learner's memory; it is twice the size of a network
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,21 @@ class VersionRow:
     metrics: Mapping[str, float]
     digest: str
     pruned: bool
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """Where the line ends; also told of a version that this release cannot read."""
+
+    id: int
+    watermark: int
+
+
+async def end(connection: AsyncConnection) -> End | None:
+    """The newest version's place; None before the first."""
+    query = select(model_versions.c.id, model_versions.c.watermark).order_by(model_versions.c.id.desc()).limit(1)
+    row = (await connection.execute(query)).one_or_none()
+    return End(row.id, row.watermark) if row else None
 
 
 async def head_id(connection: AsyncConnection) -> int | None:
@@ -181,33 +197,27 @@ def version_row(row: Row[tuple[object, ...]]) -> VersionRow:
     )
 
 
-async def prune(connection: AsyncConnection, keep_versions: int, now: datetime) -> int:
-    """Drops weights that only old versions use; returns how many networks went.
+async def prune(connection: AsyncConnection, served_since: datetime, most: int, now: datetime) -> int:
+    """Drops weights that are no longer wanted; returns how many networks went.
 
-    Whole stay the newest `keep_versions` versions and the newest `LANDMARKS` that are no minor updates. Nothing goes while
-    a learner is at work, who may be about to use old weights again.
+    Both networks stay of versions that have served at `served_since` or later, of the newest `most` at most, and of the
+    newest `LANDMARKS` that are no minor updates. A learner's memory is of use to the newest version alone. Nothing goes
+    while a learner is at work, who may be about to use old weights again.
     """
     if not await try_hold(connection, LEARN):
         return 0
-    newest = select(model_versions.c.id).order_by(model_versions.c.id.desc()).limit(keep_versions)
+    newest = await head_id(connection) or 0
+    # A version serves until its child is made: the last one made before `served_since` served on beyond it.
+    first = await connection.scalar(select(func.max(model_versions.c.id)).where(model_versions.c.created_at <= served_since))
     landmarks = (
         select(model_versions.c.id)
         .where(model_versions.c.kind != str(VersionKind.MINOR))
         .order_by(model_versions.c.id.desc())
         .limit(LANDMARKS)
     )
-    kept = (
-        select(1)
-        .where(
-            or_(model_versions.c.id.in_(newest), model_versions.c.id.in_(landmarks)),
-            or_(
-                *(
-                    model_versions.c[column] == weights.c.digest
-                    for column in ("current_digest", "explore_digest", "memory_digest")
-                )
-            ),
-        )
-        .exists()
-    )
+    wanted = or_(model_versions.c.id >= max(first or 0, newest - most + 1), model_versions.c.id.in_(landmarks))
+    served = or_(model_versions.c.current_digest == weights.c.digest, model_versions.c.explore_digest == weights.c.digest)
+    remembered = and_(model_versions.c.id > newest - MEMORIES, model_versions.c.memory_digest == weights.c.digest)
+    kept = or_(*(select(1).where(which).exists() for which in (and_(wanted, served), remembered)))
     pruned = await connection.execute(update(weights).where(weights.c.data.is_not(None), ~kept).values(data=None, pruned_at=now))
     return pruned.rowcount

@@ -112,7 +112,7 @@ async def test_versions_without_weights_are_not_offered(connection: AsyncConnect
     third = replace(third, id=3, parent_id=2)
     for version in (first, second, third):
         await versions.append(connection, version)
-    await versions.prune(connection, 1, noon)
+    await versions.prune(connection, noon, 1, noon)
     assert [(row.id, row.servable) for row in await dashboard.line(connection, 10)] == [(1, True), (2, False), (3, True)]
 
 

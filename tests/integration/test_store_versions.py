@@ -158,7 +158,7 @@ async def test_the_listing_is_newest_first_and_says_what_was_pruned(
     connection: AsyncConnection, first: Version, noon: datetime
 ) -> None:
     line = await append_line(connection, first, [VersionKind.MINOR] * 3 + [VersionKind.MAJOR] + [VersionKind.MINOR] * 3)
-    dropped = await versions.prune(connection, 2, noon)
+    dropped = await versions.prune(connection, noon, 2, noon)
     rows = await versions.listing(connection)
     assert [row.id for row in rows] == [8, 7, 6, 5, 4, 3, 2, 1]
     assert {row.id for row in rows if row.pruned} == {2, 3, 4, 6}
@@ -166,12 +166,28 @@ async def test_the_listing_is_newest_first_and_says_what_was_pruned(
     assert rows[3].kind is VersionKind.MAJOR
     assert rows[0].config_digest == SMALL.digest
     assert [row.id for row in await versions.listing(connection, limit=2, before=6)] == [5, 4]
-    assert dropped == 8  # explore and memory of four minor updates
+    assert dropped == 4  # explore of four minor updates
     with pytest.raises(WeightsPruned, match="version 3"):
         await versions.load(connection, 3)
     for kept in (1, 5, 7, 8):
         assert (await versions.load(connection, kept)).digest == line[kept - 1].digest
-    assert await versions.prune(connection, 2, noon) == 0
+    assert await versions.prune(connection, noon, 2, noon) == 0
+
+
+async def test_what_has_served_lately_keeps_its_weights_and_the_newest_their_memory(
+    connection: AsyncConnection, first: Version, noon: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Version n was made at minute n − 1: the third served until minute 3, so half a minute before that it was in service."""
+    monkeypatch.setattr(versions, "MEMORIES", 2)
+    line = await append_line(connection, first, [VersionKind.MINOR] * 5)
+    await versions.prune(connection, noon + timedelta(minutes=2.5), 100, noon)
+    assert {row.id for row in await versions.listing(connection) if row.pruned} == {2}
+    for number in (3, 4):
+        with pytest.raises(WeightsPruned):
+            await versions.load(connection, number)
+        kept = await versions.load(connection, number, memory=False)
+        np.testing.assert_array_equal(kept.model.explore["advantage.bias"], line[number - 1].model.explore["advantage.bias"])
+    assert [(await versions.load(connection, number)).digest for number in (5, 6)] == [line[4].digest, line[5].digest]
 
 
 async def test_weights_are_not_pruned_beside_a_learner_who_may_need_them(
@@ -181,16 +197,16 @@ async def test_weights_are_not_pruned_beside_a_learner_who_may_need_them(
         await append_line(connection, first, [VersionKind.MINOR] * 3)
     async with writing(engine) as learner, writing(engine) as pruner:
         await hold(learner, LEARN)
-        assert await versions.prune(pruner, 1, noon) == 0
+        assert await versions.prune(pruner, noon, 1, noon) == 0
     async with writing(engine) as pruner:
-        assert await versions.prune(pruner, 1, noon) > 0
+        assert await versions.prune(pruner, noon, 1, noon) > 0
 
 
 async def test_pruned_weights_that_are_needed_again_are_stored_again(
     connection: AsyncConnection, first: Version, noon: datetime
 ) -> None:
     line = await append_line(connection, first, [VersionKind.MINOR] * 4)
-    await versions.prune(connection, 1, noon)
+    await versions.prune(connection, noon, 1, noon)
     again = replace(child(line[-1]), model=line[1].model)
     await versions.append(connection, again)
     assert (await versions.load(connection, 6)).digest == again.digest

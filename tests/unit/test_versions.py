@@ -94,3 +94,16 @@ def test_weights_of_other_features_or_layers_do_not_come_back():
         rollback(head, replace(head, schema="older"), NOON)
     with pytest.raises(SchemaMismatch, match="other layers"):
         rollback(head, initial_version(replace(SMALL, advantage_layers=(5,)), NOON), NOON)
+
+
+def test_a_new_beginning_follows_the_line_and_learns_nothing_twice():
+    version = initial_version(SMALL, NOON, parent_id=6, watermark=77)
+    assert (version.id, version.parent_id, version.kind, version.watermark) == (7, 6, VersionKind.INITIAL, 77)
+    assert version.duel == DuelState(id=7)
+    assert digest(version.model.current) != digest(initial_version(SMALL, NOON).model.current)
+
+
+def test_weights_of_another_activation_do_not_come_back():
+    first = initial_version(replace(SMALL, activation="sigmoid"), NOON)
+    with pytest.raises(SchemaMismatch, match="sigmoid, not relu"):
+        rollback(initial_version(SMALL, NOON, parent_id=1), first, NOON)

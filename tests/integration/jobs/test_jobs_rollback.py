@@ -6,14 +6,20 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from drn.checkpoint import digest
+from drn.errors import SchemaMismatch
 from jobs.minor_update import MINOR
 from jobs.rollback import rollback_to
 from jobs.runner import Published, Skipped
-from service.store.engine import reading
-from service.store.errors import NoSuchVersion
+from service.store.engine import reading, writing
+from service.store.errors import NoSuchVersion, WeightsPruned
 from service.store.versions import load
+
+DROP_WEIGHTS = """
+UPDATE weights SET data = NULL, pruned_at = now() FROM model_versions WHERE id = 2 AND weights.digest = model_versions.{}
+"""
 
 
 async def learn(site: Any, updates: int) -> None:
@@ -54,6 +60,26 @@ async def test_there_is_no_way_back_to_what_never_was(site: Any) -> None:
         await site.run(rollback_to(7))
     assert (await site.head()).id == 1
     assert await site.run(rollback_to(1)) == Skipped("version 1 is the one being served")
+
+
+async def test_weights_that_are_gone_or_made_for_other_features_do_not_come_back(site: Any) -> None:
+    await learn(site, 2)
+    async with writing(site.engine) as connection:
+        await connection.execute(text(DROP_WEIGHTS.format("explore_digest")))
+        await connection.execute(text("UPDATE model_versions SET schema = 'another' WHERE id = 1"))
+    with pytest.raises(WeightsPruned, match="the weights of version 2 were dropped to save space"):
+        await site.run(rollback_to(2))
+    with pytest.raises(SchemaMismatch, match="version 1 was made for features another, version 3 serves"):
+        await site.run(rollback_to(1))
+    assert (await site.head()).id == 3
+    assert [row.outcome for row in await site.runs("rollback")] == ["failed", "failed"]
+
+
+async def test_a_learners_old_memory_is_not_needed(site: Any) -> None:
+    await learn(site, 2)
+    async with writing(site.engine) as connection:
+        await connection.execute(text(DROP_WEIGHTS.format("memory_digest")))
+    assert await site.run(rollback_to(2)) == Published(4, {"target": 2})
 
 
 async def test_the_command_tells_what_it_did(site: Any, python: Callable[..., Any]) -> None:
