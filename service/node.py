@@ -147,7 +147,7 @@ def check_start(settings: Settings, live: Live) -> None:
     if live.refused:
         raise StartRefused(
             f"the newest version cannot be served ({live.refused}). If its features are others than DRN_PROFILE and DRN_CONFIG "
-            f"describe, set them to those that the learner used, or let the learner begin a new line in another database"
+            f"describe, set them to those that the learner used, or begin anew behind it with `python -m jobs migrate --new-line`"
         )
     if not settings.on_loopback and not live.keys.scopes:
         raise StartRefused(

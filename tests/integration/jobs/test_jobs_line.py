@@ -83,10 +83,24 @@ async def test_a_command_takes_the_heads_hyper_parameters_unless_some_are_set(si
     assert await configuration(site.engine, Settings(database_url=url)) == Config.profile("default", gamma=0.1)
 
 
+async def run_command(environment: dict[str, str], *arguments: str) -> str:
+    command = [sys.executable, "-m", "jobs", *arguments]
+    done = await asyncio.to_thread(
+        subprocess.run, command, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    return str(done.stdout + done.stderr).strip()
+
+
 async def test_the_command_extends_the_line_as_it_is(site: Any, environment: dict[str, str]) -> None:
     await site.visit(3)
     bare = {name: value for name, value in environment.items() if name not in ("DRN_PROFILE", "DRN_CONFIG")}
-    command = [sys.executable, "-m", "jobs", "minor-update"]
-    done = await asyncio.to_thread(subprocess.run, command, env=bare, capture_output=True, text=True, timeout=60, check=False)
-    assert done.stdout.strip() == "published version 2", done.stdout + done.stderr
+    assert await run_command(bare, "minor-update") == "published version 2"
     assert (await site.head()).config == site.config
+
+
+async def test_the_learner_says_what_to_do_and_that_helps(site: Any, environment: dict[str, str]) -> None:
+    other = environment | {"DRN_CONFIG": '{"category_slots": 30}'}
+    assert "jobs migrate --new-line" in await run_command(other, "schedule")
+    assert await run_command(other, "migrate", "--new-line") == "published version 2"
+    assert (await site.head()).config.category_slots == 30
+    assert (await site.runs("new_line"))[0].outcome == "published"
