@@ -16,7 +16,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.speed.figures import Bench, Figure, decisions, feedback, idle, long_lists, ranking, start
+from benchmarks.speed.figures import Bench, Figure, decisions, feedback, idle, long_lists, ranking, start, steady
 from benchmarks.speed.filling import Sizes, fill
 from benchmarks.speed.processes import api, cores, floor, free_port
 from service.store import embedded, migrate
@@ -24,6 +24,7 @@ from service.store import embedded, migrate
 SETTINGS = {"shared_buffers": "256MB", "max_wal_size": "4GB"}  # commits reach the disk, as they would in service
 GROUPS = {
     "start": start,
+    "steady": steady,
     "ranking": ranking,
     "lists": long_lists,
     "decisions": decisions,

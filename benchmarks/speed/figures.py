@@ -116,6 +116,24 @@ def ranking(bench: Bench) -> list[Figure]:
     ]
 
 
+STEADY = 100.0  # requests per second of a busy regional newspaper
+
+
+def steady(bench: Bench) -> list[Figure]:
+    """Latency at a steady 100 requests/s, with 100 candidates. The bounds in milliseconds are for a quiet machine."""
+    bodies = bench.rank_bodies(100)
+    for body in bodies:
+        ask(bench.api, body)
+    ours, floor = (open_loop(server, "/rank", bodies, STEADY, bench.latency_seconds) for server in (bench.api, bench.floor))
+    return [
+        Figure("rank 100 at 100/s: p50", ours.p50, "ms", 5),
+        Figure("rank 100 at 100/s: p99", ours.p99, "ms", 25),
+        Figure("floor 100 at 100/s: p50", floor.p50, "ms"),
+        Figure("floor 100 at 100/s: p99", floor.p99, "ms"),
+        Figure("rank 100 at 100/s: errors", ours.errors, "requests", 0),
+    ]
+
+
 def long_lists(bench: Bench) -> list[Figure]:
     """1,000 candidates, and the whole live catalogue."""
     ours, floor = bench.compare("/rank", bench.rank_bodies(1_000, 100), FEW)
