@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+import torch
 from psycopg import sql
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -15,6 +16,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from service.store import embedded
 from service.store.engine import create_engine, libpq_url
 from service.store.migrate import upgrade
+
+
+# As a learner does at its start. Sums depend on the number of threads, which a thread keeps from its first use of torch.
+torch.set_num_threads(1)
 
 
 def at_database(url: str, name: str) -> str:
