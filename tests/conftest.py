@@ -17,7 +17,6 @@ from service.store import embedded
 from service.store.engine import create_engine, libpq_url
 from service.store.migrate import upgrade
 
-
 # As a learner does at its start. Sums depend on the number of threads, which a thread keeps from its first use of torch.
 torch.set_num_threads(1)
 
