@@ -121,6 +121,8 @@ def test_nothing_is_learned_where_there_is_nothing_to_learn(rates: dict[tuple[st
     learner, random = rates["learner", "none"], rates["random", "none"]
     gains = [ours - theirs for ours, theirs in zip(learner, random, strict=True)]
     assert abs(mean(gains)) < T_TWO_SIDED * stdev(gains) / sqrt(len(gains)), f"learner {learner}, random {random}"
+    with_taste = mean(rates["learner", "taste"]) - mean(rates["untrained", "taste"])
+    assert abs(mean(gains)) < with_taste / 5, "a wide spread over the seeds must not hide a difference"
 
 
 if __name__ == "__main__":

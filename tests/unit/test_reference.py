@@ -1,4 +1,4 @@
-"""docs/reference/hyper-parameters.md is made from the code"""
+"""docs/reference/hyper-parameters.md is made from the code, and says what the code says."""
 
 from pathlib import Path
 
