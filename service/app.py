@@ -17,7 +17,10 @@ from service.routes import operations, problems
 from service.routes.admin import router as admin
 from service.routes.articles import router as articles
 from service.routes.decisions import router as decisions
+from service.routes.direct import Shortcuts
+from service.routes.feedback import SHORTCUT as FEEDBACK
 from service.routes.feedback import router as feedback
+from service.routes.rank import SHORTCUT as RANK
 from service.routes.rank import router as rank
 from service.routes.users import router as users
 from service.routes.versions import router as versions
@@ -58,7 +61,8 @@ def create_app(settings: Settings, clock: Callable[[], datetime] = utc_now) -> F
         app.include_router(router)
     operations.install_docs(app)
     problems.install(app)
-    app.add_middleware(Observed, metrics=metrics, access_log=settings.access_log)
+    answers = Answers(metrics, settings.access_log)
+    app.add_middleware(Observed, answers=answers)
     generate = app.openapi
 
     def openapi() -> dict[str, Any]:
@@ -67,16 +71,31 @@ def create_app(settings: Settings, clock: Callable[[], datetime] = utc_now) -> F
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to extend the schema
+    app.middleware_stack = Shortcuts(app.build_middleware_stack(), (RANK, FEEDBACK), settings.max_body_bytes, answers.note)
     return app
 
 
-class Observed:
-    """Counts and times requests by route, and logs them if asked to."""
+class Answers:
+    """Counts and times answers by route, and logs them if asked to."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, access_log: bool) -> None:
-        self._app = app
+    def __init__(self, metrics: Metrics, access_log: bool) -> None:
         self._metrics = metrics
         self._access_log = access_log
+
+    def note(self, scope: Scope, route: str, status: int, started: float) -> None:
+        """One answer to a request that arrived at `started` of `time.perf_counter()`."""
+        seconds = time.perf_counter() - started
+        self._metrics.answered(route, scope["method"], status, seconds)
+        if self._access_log:
+            log.info("request", method=scope["method"], path=scope["path"], status=status, ms=round(seconds * 1000, 2))
+
+
+class Observed:
+    """Notes every answer of the application behind it."""
+
+    def __init__(self, app: ASGIApp, answers: Answers) -> None:
+        self._app = app
+        self._answers = answers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -93,10 +112,5 @@ class Observed:
 
         try:
             await self._app(scope, receive, note_status)
-        finally:
-            seconds = time.perf_counter() - started
-            route = getattr(scope.get("route"), "path", "unmatched")  # the route, not the path: labels must stay few
-            self._metrics.requests.labels(route, scope["method"], str(status)).inc()
-            self._metrics.seconds.labels(route).observe(seconds)
-            if self._access_log:
-                log.info("request", method=scope["method"], path=scope["path"], status=status, ms=round(seconds * 1000, 2))
+        finally:  # by the route, not the path: labels must stay few
+            self._answers.note(scope, getattr(scope.get("route"), "path", "unmatched"), status, started)

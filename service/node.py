@@ -100,7 +100,7 @@ async def open_node(settings: Settings, clock: Clock, metrics: Metrics | None = 
         await reach(settings, partial(follower.start, clock()))
         check_start(settings, live)
         async with (
-            ImpressionWriter(settings.database_url, writer_id) as writer,
+            ImpressionWriter(settings.database_url, writer_id, live.show_impression) as writer,
             Listener(settings.database_url) as listener,
         ):
             following = asyncio.create_task(follower.run(listener, settings.follow_seconds), name="follower")

@@ -1,5 +1,6 @@
 """A request for a list → the impression that was logged for it."""
 
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -7,8 +8,9 @@ import numpy as np
 from drn.catalogue import Catalogue
 from drn.errors import InvalidInput, NoCandidates
 from drn.ranking import decide
+from drn.readers import Reader
 from drn.types import Impression, RankRequest
-from service.deadline import within
+from service.deadline import RETRY, within
 from service.errors import FieldError, TooLarge, Unavailable, Unprocessable
 from service.node import Node
 from service.store.errors import DuplicateRequest, StoreUnavailable
@@ -27,7 +29,7 @@ async def rank(node: Node, request: RankRequest) -> Impression:
             f"{len(request.candidates)} candidates; at most {node.settings.max_candidates} are ranked",
             (FieldError("candidates", f"at most {node.settings.max_candidates} (DRN_MAX_CANDIDATES)"),),
         )
-    impression = await within(node.settings.store_timeout, decide_and_log(node, request))
+    impression = await decide_and_log(node, request)
     node.metrics.impressions.inc()
     node.metrics.candidates.observe(len(impression.candidates))
     if impression.fallback:
@@ -36,26 +38,30 @@ async def rank(node: Node, request: RankRequest) -> Impression:
 
 
 async def decide_and_log(node: Node, request: RankRequest) -> Impression:
+    """The writer brings the memory up to date with its commit, so a request that gives up waiting loses nothing."""
+    deadline = time.monotonic() + node.settings.store_timeout
+    user_id = request.user_id
+    reader = node.live.build_reader((), {}) if user_id is None else node.live.cached_reader(user_id)
+    if reader is None:
+        reader = await within(node.settings.store_timeout, node.follower.reader(user_id))
     try:
-        impression = await decision(node, request)
-        seq = await node.writer.write(impression)
+        impression = decision(node, request, reader)
+        await node.writer.write(impression, deadline - time.monotonic())
     except DuplicateRequest:
         return await stored(node, request)
-    except StoreUnavailable:
+    except StoreUnavailable as error:
         node.follower.doubt()
-        raise
+        raise Unavailable(RETRY) from error
     except (Unprocessable, Unavailable):
         # The articles of a repeated request may be gone by now; its list is not.
-        if (before := await node.impression(request.request_id)) is not None:
-            return own(before, request)
+        if (before := await logged(node, request)) is not None:
+            return before
         raise
-    node.live.show_impression(seq, impression)
     return impression
 
 
-async def decision(node: Node, request: RankRequest) -> Impression:
-    reader = await node.follower.reader(request.user_id)
-    served = node.live.served  # after the last wait: one reference, one version for the whole decision
+def decision(node: Node, request: RankRequest, reader: Reader) -> Impression:
+    served = node.live.served  # one reference, one version for the whole decision
     if served is None:
         raise Unavailable("there is no version yet: the learner (python -m jobs schedule) writes the first one")
     request, limited = within_limit(request, node.live.catalogue, node.settings.max_candidates)
@@ -84,18 +90,24 @@ def within_limit(request: RankRequest, catalogue: Catalogue, limit: int) -> tupl
 
 
 async def stored(node: Node, request: RankRequest) -> Impression:
-    impression = await node.impression(request.request_id)
-    if impression is None:  # registered but gone: its reader was erased in this very moment
+    """The list that the request got before."""
+    before = await logged(node, request)
+    if before is None:  # registered but gone: its reader was erased in this very moment
         raise Unprocessable(
             "this request id was used before and its list has been erased", (FieldError("request_id", "used before"),)
         )
-    return own(impression, request)
+    return before
 
 
-def own(logged: Impression, request: RankRequest) -> Impression:
-    """The logged list, if the request comes from the reader whom it was made for: nobody gets what was ranked for another."""
-    if logged.user_id != request.user_id:
+async def logged(node: Node, request: RankRequest) -> Impression | None:
+    """The list that is logged under the request's id, if the request comes from the reader whom it was made for.
+
+    Raises:
+        Unprocessable: it was another reader's: nobody gets what was ranked for another.
+    """
+    before = await within(node.settings.store_timeout, node.impression(request.request_id))
+    if before is not None and before.user_id != request.user_id:
         raise Unprocessable(
-            f"request {logged.request_id!r} was another reader's", (FieldError("request_id", "used before, for another reader"),)
+            f"request {before.request_id!r} was another reader's", (FieldError("request_id", "used before, for another reader"),)
         )
-    return logged
+    return before

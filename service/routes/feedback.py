@@ -6,11 +6,12 @@ from fastapi import APIRouter, Response
 from service.dependencies import CurrentNode, needs
 from service.handlers.feedback import record
 from service.keys import Scope
-from service.routes.direct import DirectRoute
+from service.routes.direct import Shortcut
+from service.routes.json_body import JsonRoute
 from service.routes.problems import responses
 from service.schemas import FeedbackAnswer, FeedbackBody
 
-router = APIRouter(route_class=DirectRoute, tags=["ranking"])
+router = APIRouter(route_class=JsonRoute, tags=["ranking"])
 
 
 @router.post(
@@ -27,3 +28,6 @@ async def post_feedback(body: FeedbackBody, node: CurrentNode) -> Response:
     recorded = await record(node, [event.to_event(now) for event in body.events], now)
     content = orjson.dumps({"accepted": recorded.accepted, "duplicates": recorded.duplicates})
     return Response(content, 202, media_type="application/json")
+
+
+SHORTCUT = Shortcut("/feedback", Scope.FEEDBACK, FeedbackBody, post_feedback)

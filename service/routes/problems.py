@@ -81,6 +81,10 @@ async def invalid(_: Request, error: Exception) -> Response:
 
 async def refused(_: Request, error: Exception) -> Response:
     assert isinstance(error, ServiceError)
+    return of_service(error)
+
+
+def of_service(error: ServiceError) -> Response:
     return problem(STATUS[type(error)], error.detail, error.errors)
 
 
@@ -90,7 +94,12 @@ async def http(_: Request, error: Exception) -> Response:
 
 
 async def unexpected(request: Request, error: Exception) -> Response:
-    log.error("request failed", path=request.url.path, exc_info=error)
+    return of_bug(request.url.path, error)
+
+
+def of_bug(path: str, error: Exception) -> Response:
+    """What nobody foresaw, told to the operator."""
+    log.error("request failed", path=path, exc_info=error)
     return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "an error of this service; it has been logged")
 
 

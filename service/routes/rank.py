@@ -9,11 +9,12 @@ from drn.types import Impression
 from service.dependencies import CurrentNode, needs
 from service.handlers.rank import rank
 from service.keys import Scope
-from service.routes.direct import DirectRoute
+from service.routes.direct import Shortcut
+from service.routes.json_body import JsonRoute
 from service.routes.problems import responses
 from service.schemas import RankAnswer, RankBody
 
-router = APIRouter(route_class=DirectRoute, tags=["ranking"])
+router = APIRouter(route_class=JsonRoute, tags=["ranking"])
 
 
 @router.post(
@@ -27,6 +28,9 @@ async def post_rank(body: RankBody, node: CurrentNode) -> Response:
     """The list is logged before it is answered; a request with the same `request_id` gets the same list again."""
     request = body.to_request(body.request_id or uuid4().hex, node.clock())
     return Response(answer(await rank(node, request)), media_type="application/json")
+
+
+SHORTCUT = Shortcut("/rank", Scope.RANK, RankBody, post_rank)
 
 
 def answer(impression: Impression) -> bytes:

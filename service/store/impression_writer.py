@@ -1,14 +1,6 @@
-"""Group commit for impressions: while one commit is under way, the next ones gather and go together.
+"""Writes impressions into the log, in groups: `/rank` answers after the commit of its own."""
 
-`/rank` answers after its impression is committed. One connection per process writes them; a batch is one prepared
-statement and its own transaction, so a busy process commits many impressions for the price of one round trip and one
-disk flush, and an idle one waits for nobody.
-"""
-
-import asyncio
-from collections import deque
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from types import TracebackType
@@ -17,16 +9,11 @@ from typing import Any, Self
 import psycopg
 
 from drn.types import Impression
-from service.store.engine import Timeouts, first_line, libpq_url
-from service.store.errors import DuplicateRequest, StoreUnavailable
+from service.store.errors import DuplicateRequest
+from service.store.group_commit import WAIT_SECONDS, Connection, GroupCommit
 from service.store.impression_rows import COLUMNS, by_column, encode
 from service.store.locks import NAMESPACE, Lock
 from service.store.partitions import create_statement, day_of, name
-
-WAIT_SECONDS = 2.0  # after which a request is answered 503 rather than left hanging
-BATCH = 128  # impressions per commit: bounds the time that one commit takes
-PENDING = 4096  # impressions waiting in memory; more than this means that PostgreSQL does not keep up
-OPTIONS: Mapping[str, Any] = Timeouts(connect=2.0, statement=1.5, lock=1.0, idle_in_transaction=2.0).options()
 
 # Taking the request ids and writing the impressions are one statement: of two writers of the same id, one gets no row.
 # The order of arrival is the order of the log: numbers are drawn behind the sort.
@@ -49,143 +36,44 @@ WHERE r.request_id = ANY(%s) AND i.writer = %s
 """
 
 
-@dataclass(slots=True, eq=False)
-class Waiting:
-    """One impression on its way into the log."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Row:
+    """An impression and the values of its columns."""
 
     impression: Impression
     values: tuple[Any, ...]
-    done: asyncio.Future[int]
-    tried: bool = False  # alone, after PostgreSQL had refused its batch
 
 
-class ImpressionWriter:
-    """Writes impressions in groups over a connection of its own, which it opens and replaces by itself.
+class ImpressionLog:
+    """How a group of impressions is written. See `service.store.group_commit.Log`."""
 
-    Args:
-        url: address of the database.
-        writer_id: stored with every row, so that a process can leave out what it wrote itself.
-    """
-
-    def __init__(self, url: str, writer_id: str) -> None:
-        self._conninfo = libpq_url(url)
+    def __init__(self, writer_id: str) -> None:
         self._writer_id = writer_id
-        self._pending: deque[Waiting] = deque()
-        self._batch: Sequence[Waiting] = ()
-        self._arrived = asyncio.Event()
-        self._connection: psycopg.AsyncConnection[tuple[Any, ...]] | None = None
         self._days: set[date] = set()  # that are known to have a partition
-        self._task: asyncio.Task[None] | None = None
-        self._closed = False
 
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        await self.close()
-
-    async def write(self, impression: Impression) -> int:
-        """Returns the impression's seq once it is committed.
-
-        Raises:
-            DuplicateRequest: its request id is taken.
-            StoreUnavailable: it was not committed within `WAIT_SECONDS`. Should its commit have been under way, it may
-                yet be in the log: a retry with the same request id tells.
-        """
-        if self._closed:
-            raise StoreUnavailable("the writer is closed")
-        if len(self._pending) >= PENDING:
-            raise StoreUnavailable(f"{PENDING} impressions are waiting to be written")
-        waiting = Waiting(impression, encode(impression), asyncio.get_running_loop().create_future())
-        self._pending.append(waiting)
-        self._arrived.set()
-        if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._run(), name="impression writer")
+    async def commit(self, connection: Connection, items: Sequence[Row]) -> list[int | Exception]:
+        """The seq of each impression, DuplicateRequest where the request id is taken."""
+        await self._ensure_days(connection, {day_of(each.impression.at) for each in items})
+        first = {each.impression.request_id: each for each in reversed(items)}  # an id twice in a group is a duplicate
+        columns = by_column([each.values for each in items if first[each.impression.request_id] is each])
         try:
-            async with asyncio.timeout(WAIT_SECONDS):
-                return await waiting.done
-        except TimeoutError as error:
-            raise StoreUnavailable(f"the impression was not committed within {WAIT_SECONDS:g} s") from error
-
-    async def close(self) -> None:
-        """Takes no more, commits what is waiting as far as that goes within `WAIT_SECONDS`, and ends."""
-        self._closed = True
-        waiting = [*self._batch, *self._pending]
-        if waiting:
-            await asyncio.wait([each.done for each in waiting], timeout=WAIT_SECONDS)
-        if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
-        refuse(waiting, StoreUnavailable("the writer is closed"))
-        await self._disconnect()
-
-    async def _run(self) -> None:
-        while True:
-            await self._arrived.wait()
-            self._batch = [self._pending.popleft() for _ in range(min(BATCH, len(self._pending)))]
-            if not self._pending:
-                self._arrived.clear()
-            try:
-                await self._deliver(awaited(self._batch))
-            except Exception as error:  # the waiting must hear of whatever it was, and the next batch has its own chance
-                refuse(self._batch, error)
-            self._batch = ()
-
-    async def _deliver(self, batch: Sequence[Waiting]) -> None:
-        """Commits the batch, and once more if that failed; one impression that PostgreSQL refuses costs only itself."""
-        try:
-            answer(batch, await self._commit(batch))
-        except (psycopg.DataError, psycopg.IntegrityError) as error:
-            await self._disconnect()
+            found = await connection.execute(INSERT, (*columns, self._writer_id), prepare=True)
+        except (psycopg.DataError, psycopg.IntegrityError):
             self._days.clear()  # a day that retention has dropped is no fault of the impression
-            if len(batch) == 1 and batch[0].tried:
-                raise error
-            for each in batch:
-                each.tried = True
-                try:
-                    await self._deliver([each])
-                except psycopg.Error as refused:
-                    refuse([each], refused)
-        except psycopg.Error:
-            await self._disconnect()
-            await self._deliver_again(awaited(batch))
-
-    async def _deliver_again(self, batch: Sequence[Waiting]) -> None:
-        """The connection broke, perhaps after the commit and before its answer: what is in the log already has its seq.
-
-        Raises:
-            StoreUnavailable: it failed once more.
-        """
-        try:
-            connection = await self._connect()
-            ids = [each.impression.request_id for each in batch]
-            rows = await (await connection.execute(OURS, [ids, self._writer_id])).fetchall()
-            stored = {(request_id, at): seq for request_id, at, seq in rows}
-            found = [stored.get((each.impression.request_id, each.impression.at)) for each in batch]
-            answer(
-                [each for each, seq in zip(batch, found, strict=True) if seq is not None],
-                [seq for seq in found if seq is not None],
-            )
-            answer(rest := awaited(batch), await self._commit(rest))
-        except psycopg.Error as error:
-            await self._disconnect()
-            raise StoreUnavailable(first_line(error)) from error
-
-    async def _commit(self, batch: Sequence[Waiting]) -> list[int | None]:
-        """One transaction. The seq of each impression, None where the request id is taken."""
-        if not batch:
-            return []
-        connection = await self._connect()
-        await self._ensure_days(connection, {day_of(each.impression.at) for each in batch})
-        first = {each.impression.request_id: each for each in reversed(batch)}  # a request id twice in a batch is a duplicate
-        arrived = [each for each in batch if first[each.impression.request_id] is each]
-        columns = by_column([each.values for each in arrived])
-        found = await connection.execute(INSERT, (*columns, self._writer_id), prepare=True)
+            raise
         seqs: dict[str, int] = dict(await found.fetchall())
-        return [seqs.get(each.impression.request_id) if first[each.impression.request_id] is each else None for each in batch]
+        written = [seqs.get(each.impression.request_id) if first[each.impression.request_id] is each else None for each in items]
+        return [
+            DuplicateRequest(each.impression.request_id) if seq is None else seq for each, seq in zip(items, written, strict=True)
+        ]
 
-    async def _ensure_days(self, connection: psycopg.AsyncConnection[tuple[Any, ...]], days: set[date]) -> None:
+    async def committed(self, connection: Connection, items: Sequence[Row]) -> list[int | None]:
+        ids = [each.impression.request_id for each in items]
+        rows = await (await connection.execute(OURS, [ids, self._writer_id])).fetchall()
+        stored = {(request_id, at): seq for request_id, at, seq in rows}
+        return [stored.get((each.impression.request_id, each.impression.at)) for each in items]
+
+    async def _ensure_days(self, connection: Connection, days: set[date]) -> None:
         for day in sorted(days - self._days):
             row = await (await connection.execute("SELECT to_regclass(%s)", [name(day)])).fetchone()
             if row == (None,):
@@ -194,38 +82,41 @@ class ImpressionWriter:
                     await connection.execute(create_statement(day).encode())
             self._days.add(day)
 
-    async def _connect(self) -> psycopg.AsyncConnection[tuple[Any, ...]]:
-        if self._connection is None or self._connection.closed:
-            try:
-                self._connection = await psycopg.AsyncConnection.connect(
-                    self._conninfo, autocommit=True, application_name="drn impression writer", **OPTIONS
-                )
-            except psycopg.OperationalError as error:
-                raise StoreUnavailable(first_line(error)) from error
-        return self._connection
 
-    async def _disconnect(self) -> None:
-        if self._connection is not None:
-            with suppress(psycopg.Error, OSError):
-                await self._connection.close()
-            self._connection = None
+class ImpressionWriter:
+    """The writer of one process.
 
+    Args:
+        url: address of the database.
+        writer_id: stored with every row, so that a process can leave out what it wrote itself.
+        show: told the seq of every impression that was committed, before its writer is.
+    """
 
-def awaited(batch: Sequence[Waiting]) -> list[Waiting]:
-    """Those that somebody still waits for."""
-    return [each for each in batch if not each.done.done()]
+    def __init__(
+        self, url: str, writer_id: str, show: Callable[[int, Impression], None] = lambda _seq, _impression: None
+    ) -> None:
+        def applied(committed: Sequence[tuple[Row, int]]) -> None:
+            for row, seq in committed:
+                show(seq, row.impression)
 
+        self._group = GroupCommit(url, "drn impression writer", ImpressionLog(writer_id), applied)
 
-def answer(batch: Sequence[Waiting], found: Sequence[int | None]) -> None:
-    for each, seq in zip(batch, found, strict=True):
-        if each.done.done():
-            continue
-        if seq is None:
-            each.done.set_exception(DuplicateRequest(each.impression.request_id))
-        else:
-            each.done.set_result(seq)
+    async def __aenter__(self) -> Self:
+        return self
 
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        await self.close()
 
-def refuse(batch: Sequence[Waiting], error: Exception) -> None:
-    for each in awaited(batch):
-        each.done.set_exception(error)
+    async def write(self, impression: Impression, seconds: float = WAIT_SECONDS) -> int:
+        """Returns the impression's seq once it is committed.
+
+        Raises:
+            DuplicateRequest: its request id is taken.
+            StoreUnavailable: it was not committed within `seconds`. Should its commit have been under way, it may yet be in
+                the log: a retry with the same request id tells.
+        """
+        return await self._group.write(Row(impression, encode(impression)), seconds)
+
+    async def close(self) -> None:
+        """Takes no more, and commits what is waiting."""
+        await self._group.close()
