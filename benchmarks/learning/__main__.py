@@ -53,6 +53,55 @@ def oltr(
         raise typer.Exit(2) from None
 
 
+@app.command()
+def newsroom(
+    seeds: Annotated[int, typer.Option(min=1, help="Worlds, each with its own articles and readers.")] = 10,
+    days: Annotated[int, typer.Option(min=1, help="Simulated days of each world.")] = 30,
+    readers: Annotated[int, typer.Option(min=1, help="Readers of each world.")] = 60,
+    methods: Annotated[str, typer.Option(help="Rows to measure.")] = "all",
+    signal: Annotated[
+        str, typer.Option(help="taste; or a control: popularity (all like the same), none (nothing to learn).")
+    ] = "taste",
+    shift_day: Annotated[
+        int | None, typer.Option(min=1, help="All tastes change at once on this day; half way unless given, 0 for never.")
+    ] = None,
+    minor: Annotated[float, typer.Option(min=1.0, help="T_D in simulated minutes, of every method.")] = 30.0,
+    major: Annotated[float, typer.Option(min=0.1, help="T_R in simulated hours, of every method.")] = 24.0,
+    first_seed: Annotated[int, typer.Option(min=0, help="The first of the seeds.")] = 0,
+    setting: Annotated[list[str] | None, typer.Option("--set", help="name=value, a hyper-parameter of the row drn.")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Runs at the same time.")] = os.cpu_count() or 1,
+    csv: Annotated[Path | None, typer.Option(help="Write every run here; whole runs that it holds are not run again.")] = None,
+    picture: Annotated[Path | None, typer.Option(help="Draw CTR by day here, as SVG.")] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print the table as Markdown.")] = False,
+) -> None:
+    """The online table of DRN's paper in a simulated newsroom: the product, the paper's variants, and peers."""
+    from benchmarks.learning.newsroom.command import benchmark
+    from benchmarks.learning.newsroom.methods import ROWS, Options
+    from benchmarks.learning.oltr.methods import changes
+    from drn.errors import DrnError
+
+    names = tuple(ROWS) if methods == "all" else tuple(name.strip() for name in methods.split(","))
+    if unknown := [name for name in names if name not in ROWS]:
+        raise typer.BadParameter(f"no method {unknown[0]!r}; there are {', '.join(ROWS)}")
+    shift = days // 2 if shift_day is None else shift_day
+    try:
+        options = Options(
+            methods=names,
+            seeds=tuple(range(first_seed, first_seed + seeds)),
+            days=days,
+            readers=readers,
+            signal=signal,  # type: ignore[arg-type]  # the scenario refuses others
+            shift_day=shift if 0 < shift < days and signal == "taste" else None,
+            minor_minutes=minor,
+            major_hours=major,
+            changes=changes(setting or []),
+        )
+        benchmark(options, workers, csv, picture, markdown)
+    except (DrnError, ValueError) as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(2) from None
+
+
 def numbers(ranges: str) -> tuple[int, ...] | None:
     """`1-3,5` → (1, 2, 3, 5); nothing → None."""
     found: list[int] = []

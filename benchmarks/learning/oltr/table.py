@@ -8,28 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.learning.intervals import student
 from benchmarks.learning.oltr.methods import Result
 from benchmarks.learning.oltr.readers import NAMES
-
-# Student's t, two-sided 95 %, for 1 … 30 degrees of freedom
-T95: tuple[float, ...] = (
-    12.706,
-    4.303,
-    3.182,
-    2.776,
-    2.571,
-    2.447,
-    2.365,
-    2.306,
-    2.262,
-    2.228,
-    2.201,
-    2.179,
-    2.160,
-    2.145,
-    2.131,
-)
-T95 += (2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +54,7 @@ def interval(values: Sequence[tuple[int, float]]) -> tuple[float, float]:
     if freedom < 1:
         return mean, float("nan")
     squares = sum(float(((found - found.mean()) ** 2).sum()) for found in of_fold.values())
-    t = T95[freedom - 1] if freedom <= len(T95) else 1.96
-    return mean, float(t * np.sqrt(squares / freedom / len(values)))
+    return mean, float(student(freedom) * np.sqrt(squares / freedom / len(values)))
 
 
 @contextmanager
