@@ -8,6 +8,7 @@ reader's interest as a share, and all of it relative to the list.
 
 import hashlib
 import json
+import re
 import struct
 from collections.abc import Iterator
 from datetime import datetime
@@ -34,6 +35,8 @@ WINDOW_NAMES = ("10m", "1h", "6h", "24h", "1w", "1y")
 HOURS, WEEKDAYS, DEVICES, SURFACES = 8, 7, 8, 8  # one-hot context; with the list's freshness they are the paper's 32
 CONTEXT = HOURS + WEEKDAYS + DEVICES + SURFACES + 1
 CONTEXT_OFFSETS = np.array([0, HOURS, HOURS + WEEKDAYS, HOURS + WEEKDAYS + DEVICES])
+# DRN §4.1 by name: the news' click counts, the reader × news matches, the news' freshness (there among the context).
+PUBLISHED = re.compile(r"clicks_(1h|6h|24h|1w|1y)|match_.*|age")
 RECENT = 50  # newest clicks that the reader's mean embedding is made of
 INTEREST_PRIOR = 3.0  # clicks: a reader's first ones count as little evidence of interest
 # Typical log counts, log rates and log age of a candidate, so that inputs vary around 0 by about 1.  (3W + 2, 1)
@@ -126,7 +129,7 @@ def encode(observation: Observation, config: Config) -> Inputs:
     return Inputs(
         reader=encode_reader(observation, float(age.mean())),
         content=observation.content,
-        dense=np.concatenate(dense).T,
+        dense=np.concatenate(dense).T if config.features == "all" else (np.concatenate(dense) * published(config)).T,
     )
 
 
@@ -211,6 +214,11 @@ def dense_names(config: Config) -> tuple[str, ...]:
     return tuple(names)
 
 
+def published(config: Config) -> Floats:
+    """1 for each dense input that the paper has, 0 for what was added.  (D, 1)"""
+    return np.array([[PUBLISHED.fullmatch(name) is not None] for name in dense_names(config)], np.float32)
+
+
 def schema_digest(config: Config) -> str:
     """16 hexadecimal digits that change whenever logged observations or trained weights would no longer fit."""
     sizes = {name: getattr(config, name) for name in SCHEMA_PARAMETERS}
@@ -230,6 +238,7 @@ SCHEMA_PARAMETERS = (
     "entities_per_article",
     "words_per_article",
     "embedding_size",
+    "features",
     "rate_prior_clicks",
     "rate_prior_exposures",
 )

@@ -11,9 +11,10 @@ the reader was about to click; a click-through rate cannot be had from a log.
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import islice, takewhile
 
 import numpy as np
@@ -23,8 +24,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from drn.config import Config
 from drn.evaluation import Quality, auc, evaluate
+from drn.features import schema_digest
 from drn.loop import Update, due
-from drn.types import Context, Event, Floats, Impression, RankRequest, VersionKind
+from drn.types import ClosedImpression, Context, Event, Floats, Impression, RankRequest, VersionKind
 from jobs import runner
 from jobs.database import engine_at
 from jobs.errors import UnreadableLog
@@ -40,10 +42,13 @@ from service.errors import Unprocessable
 from service.handlers import feedback, rank
 from service.node import Node, open_node
 from service.settings import Settings
-from service.store import migrate
+from service.store import impressions, migrate
+from service.store.engine import reading
 from service.store.scratch import scratch_database
 
 WARM_UP = timedelta(days=1)  # figures are given for all lists and for those after the first day, as the field's tables do
+LAST = datetime(9999, 1, 1, tzinfo=UTC)  # by then every impression is closed
+PAGE = 1_000  # impressions that are read back at once
 PATIENCE = 60.0  # seconds that the store may take: nobody waits for an answer here
 
 
@@ -62,6 +67,7 @@ class Scores:
     """Each list's scores at the moment of its decision, and what was clicked."""
 
     at: list[datetime] = field(default_factory=list)
+    users: list[str | None] = field(default_factory=list)
     current: list[Floats] = field(default_factory=list)
     explore: list[Floats] = field(default_factory=list)
     clicked: list[NDArray[np.bool_]] = field(default_factory=list)
@@ -70,6 +76,7 @@ class Scores:
 
     def add(self, impression: Impression, clicked: frozenset[str]) -> None:
         self.at.append(impression.at)
+        self.users.append(impression.user_id)
         self.current.append(impression.current_scores)
         self.explore.append(impression.explore_scores)
         hits = np.array([article_id in clicked for article_id in impression.candidates])
@@ -108,11 +115,21 @@ class Replayed:
 
 
 async def replay(settings: Settings, server_url: str, log: Log, limit: int | None = None, hours: float | None = None) -> Replayed:
-    """Replays a log in a new database on the server, which is dropped at the end.
+    """Replays a log in a new database on the server, which is dropped at the end. For arguments and errors see `replayed`."""
+    async with replayed(settings, server_url, log, limit, hours) as (done, _):
+        return done
+
+
+@asynccontextmanager
+async def replayed(
+    settings: Settings, server_url: str, log: Log, limit: int | None = None, hours: float | None = None, label: str = "replay"
+) -> AsyncIterator[tuple[Replayed, AsyncEngine]]:
+    """A log that has been replayed, and the new database with what came of it, which is dropped when the context ends.
 
     Args:
         limit: at most so many impressions
         hours: only so many hours of the log
+        label: what the progress bar is called
 
     Raises:
         UnreadableLog: no impression, or a file that is not in the log's format.
@@ -124,7 +141,24 @@ async def replay(settings: Settings, server_url: str, log: Log, limit: int | Non
         await asyncio.to_thread(migrate.upgrade, url)
         async with engine_at(url) as engine:
             await bulk.load(engine, log, lambda: lists[0].at)
-            return await play(settings, url, engine, lists)
+            yield await play(settings, url, engine, lists, label), engine
+
+
+async def read_back(engine: AsyncEngine, config: Config) -> AsyncIterator[ClosedImpression]:
+    """Every impression in the log of a replay with its feedback, in order: what was decided on, as it was logged.
+
+    Page by page in short transactions, so that whoever looks at one may take their time.
+    """
+    done, end, schema = 0, 1, schema_digest(config)
+    while done < end:
+        async with reading(engine) as connection:
+            end = (await impressions.horizon(connection)).impressions
+            run = await impressions.closed_after(connection, done, end, LAST, LAST, schema, PAGE)
+        if not run.impressions:
+            return
+        done = run.end
+        for one in run.impressions:
+            yield one
 
 
 def selection(log: Log, limit: int | None, hours: float | None) -> list[LoggedImpression]:
@@ -135,7 +169,9 @@ def selection(log: Log, limit: int | None, hours: float | None) -> list[LoggedIm
     return list(takewhile(lambda one: one.at <= end, lists))
 
 
-async def play(settings: Settings, url: str, engine: AsyncEngine, lists: list[LoggedImpression]) -> Replayed:
+async def play(
+    settings: Settings, url: str, engine: AsyncEngine, lists: list[LoggedImpression], label: str = "replay"
+) -> Replayed:
     """The log's lists in order; whatever update is due comes before the list of that moment."""
     clock, config = LogClock(lists[0].at), settings.config()
     await runner.run(engine, FIRST_VERSION, config, clock)
@@ -152,7 +188,7 @@ async def play(settings: Settings, url: str, engine: AsyncEngine, lists: list[Lo
     following = next(updates)
     began = time.perf_counter()
     async with open_node(own, clock) as node:
-        with bar("replay") as show:
+        with bar(label) as show:
             for number, logged in enumerate(lists, start=1):
                 paused = time.perf_counter()
                 while following.at <= logged.at:

@@ -102,6 +102,78 @@ def newsroom(
         raise typer.Exit(2) from None
 
 
+@app.command()
+def ebnerd(
+    split: Annotated[Path, typer.Option(help="Folder with behaviors.parquet and history.parquet, or the one above `train`.")],
+    articles: Annotated[
+        Path | None, typer.Option(help="articles.parquet, if it lies neither beside the split nor above it.")
+    ] = None,
+    methods: Annotated[
+        str, typer.Option(help="Rows to measure, in order; the product's default, drn, is always the first.")
+    ] = "all",
+    limit: Annotated[int | None, typer.Option(min=1, help="At most so many lists of the log.")] = None,
+    days: Annotated[float | None, typer.Option(min=0.0, help="Only so many days of the log.")] = None,
+    setting: Annotated[
+        list[str] | None, typer.Option("--set", help="name=value, a hyper-parameter of all of the product's rows.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Chance of the product and of the peers.")] = 0,
+    csv: Annotated[Path | None, typer.Option(help="Write every row here, for all days and for each.")] = None,
+    picture: Annotated[Path | None, typer.Option(help="Draw AUC by day here, as SVG.")] = None,
+) -> None:
+    """A real newspaper's log, every list ranked before it is learned from: the product as served, its ablations, peers."""
+    from benchmarks.learning.ebnerd.command import Options, benchmark
+    from benchmarks.learning.ebnerd.methods import METHODS as KNOWN
+    from benchmarks.learning.oltr.methods import changes
+    from drn.errors import DrnError
+    from jobs.errors import JobError
+    from service import logs
+    from service.store.embedded import EmbeddedError
+    from service.store.errors import StoreError
+
+    names = KNOWN if methods == "all" else tuple(name.strip() for name in methods.split(","))
+    if unknown := [name for name in names if name not in KNOWN]:
+        raise typer.BadParameter(f"no method {unknown[0]!r}; there are {', '.join(KNOWN)}")
+    logs.configure("WARNING")  # the versions of seven replays are nobody's concern here
+    try:
+        benchmark(Options(split, articles, names, limit, days, seed, changes(setting or [])), csv, picture)
+    except (DrnError, JobError, StoreError, EmbeddedError, ValueError) as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(2) from None
+
+
+@app.command()
+def table(csv: Annotated[Path, typer.Option(help="What `ebnerd` wrote.")]) -> None:
+    """The rows of a CSV file of `ebnerd` as Markdown, for docs/."""
+    from benchmarks.learning.ebnerd.table import markdown, read
+    from jobs.errors import UnreadableLog
+
+    try:
+        typer.echo(markdown(read(csv)), nl=False)
+    except UnreadableLog as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(2) from None
+
+
+@app.command()
+def throughput(
+    lists: Annotated[int, typer.Option(min=100, help="Lists in replay.")] = 2_000,
+    candidates: Annotated[int, typer.Option(min=10, max=400, help="Articles per list, of which ten are shown.")] = 20,
+    batches: Annotated[str, typer.Option(help="Lists per gradient step, such as 32,128.")] = "32,128,512",
+    setting: Annotated[list[str] | None, typer.Option("--set", help="name=value, a hyper-parameter.")] = None,
+) -> None:
+    """A major retrain: transitions per second, its share of the float32 peak, and where the time goes."""
+    from benchmarks.learning.oltr.methods import changes
+    from benchmarks.learning.throughput import benchmark
+    from drn.config import Config
+    from drn.errors import DrnError
+
+    try:
+        benchmark(Config.profile("default", **changes(setting or [])), lists, candidates, numbers(batches) or ())
+    except (DrnError, ValueError) as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(2) from None
+
+
 def numbers(ranges: str) -> tuple[int, ...] | None:
     """`1-3,5` → (1, 2, 3, 5); nothing → None."""
     found: list[int] = []

@@ -155,5 +155,20 @@ def test_equal_values_share_one_rank_and_no_spread_is_no_distance() -> None:
 
 @pytest.mark.parametrize("name", SCHEMA_PARAMETERS)
 def test_the_schema_digest_follows_every_parameter_that_shapes_features(name: str) -> None:
-    assert schema_digest(CONFIG) != schema_digest(dataclasses.replace(CONFIG, **{name: getattr(CONFIG, name) + 1}))
+    other = "paper" if name == "features" else getattr(CONFIG, name) + 1
+    assert schema_digest(CONFIG) != schema_digest(dataclasses.replace(CONFIG, **{name: other}))
     assert schema_digest(CONFIG) == schema_digest(dataclasses.replace(CONFIG, gamma=0.9))
+
+
+def test_the_papers_features_alone_leave_the_added_ones_blank() -> None:
+    catalogue, reader = newsroom()
+    catalogue.expose(rows(0, 1), epoch(NOW))
+    reader.click(0, epoch(NOW - HOUR))
+    observation = observe(catalogue, reader, rows(0, 1), Context(), NOW)
+    every, paper = encode(observation, CONFIG), encode(observation, dataclasses.replace(CONFIG, features="paper"))
+    kept = {name for name, value in named(paper, 1).items() if value != 0}
+    assert {"clicks_1h", "age", "match_category_1y"} & kept == {"clicks_1h", "age"}  # no click on politics
+    assert named(paper, 0)["match_category_1y"] == named(every, 0)["match_category_1y"] > 0
+    assert not {name for name in kept if name.startswith(("exposures", "rate", "interest", "clicks_10m")) or name.endswith("_z")}
+    assert all(named(paper, 1)[name] == named(every, 1)[name] for name in kept)
+    np.testing.assert_array_equal(paper.reader, every.reader)
