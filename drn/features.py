@@ -10,18 +10,20 @@ import hashlib
 import json
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
+from functools import lru_cache
 from itertools import pairwise
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from drn.catalogue import WINDOWS, Catalogue, column_counts, epoch, slot
 from drn.config import Config
-from drn.errors import CorruptCheckpoint, SchemaMismatch
+from drn.errors import CorruptCheckpoint, InvalidInput, SchemaMismatch
+from drn.kernels import FLOAT, INT, kernel, reads, shares_below, standardise, writes, z_scores
 from drn.model import InputShape
 from drn.readers import Reader
 from drn.types import Context, Floats, Inputs, Ints, Observation
@@ -39,10 +41,53 @@ CONTEXT_OFFSETS = np.array([0, HOURS, HOURS + WEEKDAYS, HOURS + WEEKDAYS + DEVIC
 PUBLISHED = re.compile(r"clicks_(1h|6h|24h|1w|1y)|match_.*|age")
 RECENT = 50  # newest clicks that the reader's mean embedding is made of
 INTEREST_PRIOR = 3.0  # clicks: a reader's first ones count as little evidence of interest
-# Typical log counts, log rates and log age of a candidate, so that inputs vary around 0 by about 1.  (3W + 2, 1)
-CENTRE = np.repeat(np.array([2.5, -2.5, 2.0], np.float32), [2 * W, W + 1, 1])[:, None]
-SPREAD = np.repeat(np.array([2.0, 1.0, 2.0], np.float32), [2 * W, W + 1, 1])[:, None]
-LOG1P = np.log1p(np.arange(65_536)).astype(np.float32)  # counts reach a network on a log scale
+
+
+class Feature(NamedTuple):
+    """A number per candidate, and what the networks see of it.
+
+    Always (x − centre) / spread, the two being typical of it, so that inputs vary around 0 by about 1. Where it says so, also
+    x's distance from the list's mean in standard deviations (`z`), and the share of the list with a smaller x (`below`).
+    """
+
+    name: str
+    centre: float
+    spread: float
+    log: bool = True  # x is the logarithm of the number that `raw_features` writes
+    z: bool = False
+    below: bool = False
+
+
+# In the order of the rows of `raw_features`. A new feature is a line here and a row there; what takes a logarithm, has a z or
+# a place in the list must stay one block each.
+FEATURES = (
+    *[Feature(f"match_{group}_{window}", 0, 1) for group in GROUPS for window in WINDOW_NAMES[1:]],
+    Feature("shown_before", 0, 0.5, z=True),
+    Feature("already_read", 0, 0.5, z=True),
+    *[Feature(f"clicks_{window}", 2.5, 2, z=True, below=True) for window in WINDOW_NAMES],
+    *[Feature(f"exposures_{window}", 2.5, 2, z=True, below=True) for window in WINDOW_NAMES],
+    *[Feature(f"rate_{window}", -2.5, 1, z=True, below=True) for window in WINDOW_NAMES],
+    Feature("category_rate_24h", -2.5, 1, z=True, below=True),
+    Feature("age", 2, 2, z=True, below=True),
+    *[Feature(f"interest_{group}_{window}", 0, 0.2, log=False, z=True) for group in GROUPS for window in WINDOW_NAMES[1:]],
+)
+
+
+def block(marked: Iterable[bool]) -> slice:
+    """The rows that are marked, which must lie together."""
+    rows = np.flatnonzero([*marked])
+    if not np.array_equal(rows, np.arange(rows[0], rows[-1] + 1)):
+        raise ValueError("features that are treated alike must be neighbours")
+    return slice(int(rows[0]), int(rows[-1]) + 1)
+
+
+F = len(FEATURES)
+LOGARITHMS = block(feature.log for feature in FEATURES)
+DISTANCES = block(feature.z for feature in FEATURES)
+PLACES = block(feature.below for feature in FEATURES)
+AGE = [feature.name for feature in FEATURES].index("age")
+CENTRES = np.array([feature.centre for feature in FEATURES], np.float32)  # (F,)
+SPREADS = np.array([feature.spread for feature in FEATURES], np.float32)  # (F,)
 
 
 def observe(catalogue: Catalogue, reader: Reader, rows: Ints, context: Context, now: datetime) -> Observation:
@@ -64,7 +109,7 @@ def observe(catalogue: Catalogue, reader: Reader, rows: Ints, context: Context, 
         content=catalogue.content.take(rows, axis=0),
         counts=catalogue.counts.take(rows, axis=0),
         category_counts=catalogue.category_counts(rows),
-        seen=np.array([reader.times_shown(rows), reader.times_read(rows)]).T,
+        seen=np.stack([reader.times_shown(rows), reader.times_read(rows)], axis=1),
         age=np.minimum(np.maximum(second - catalogue.published.take(rows), 0), np.iinfo(np.int32).max).astype(np.int32),
         embedding=catalogue.embedding.take(rows, axis=0),
         reader_embedding=mean_embedding(catalogue, clicked[-RECENT:]),
@@ -106,90 +151,167 @@ def encode(observation: Observation, config: Config) -> Inputs:
 
     Returns:
         reader (R,), content (n, M) and dense (n, D), whose columns `dense_names` lists in order.
+
+    Raises:
+        InvalidInput: the observation's arrays do not fit each other or the configuration.
     """
-    counts = observation.counts.T.astype(np.float32)  # (2W, n)
-    rates = click_rates(counts, config)  # (W, n)
-    category = click_rates(observation.category_counts.T.astype(np.float32), config)  # (1, n)
-    age = np.log(1 + observation.age[None].astype(np.float32) / 3_600)  # (1, n)
-    matched, interest = matches(observation, config)  # (5V, n), (5V, n)
-    seen = LOG1P.take(observation.seen.T)  # (2, n)
-    compared = np.concatenate([np.log(counts + 1), rates, category, age])  # (3W + 2, n)
-    dense: list[Floats] = [
-        (compared - CENTRE) / SPREAD,
-        matched,
-        5 * interest,
-        2 * seen,
-        z_scores(np.concatenate([compared, interest, seen])),
-        2 * shares_below(compared) - 1,
-    ]
-    if config.embedding_size:
-        embedding = observation.embedding.T.astype(np.float32)  # (E, n)
-        similarity = observation.reader_embedding.astype(np.float32) @ embedding  # (n,)
-        dense += [embedding, similarity[None]]
-    return Inputs(
-        reader=encode_reader(observation, float(age.mean())),
-        content=observation.content,
-        dense=np.concatenate(dense).T if config.features == "all" else (np.concatenate(dense) * published(config)).T,
+    features = raw_features(
+        observation.reader,
+        observation.reader_totals,
+        observation.content,
+        observation.counts,
+        observation.category_counts,
+        observation.seen,
+        observation.age,
+        group_ends(column_counts(config)),
+        config.rate_prior_clicks,
+        config.rate_prior_exposures,
+        INTEREST_PRIOR,
+    )  # (F, n)
+    np.log(features[LOGARITHMS], out=features[LOGARITHMS])
+    size = config.embedding_size
+    *parts, end = block_starts(size)
+    dense = np.empty((end, features.shape[1]), np.float32)  # (D, n)
+    own, z, below, embedding = (dense[start:stop] for start, stop in pairwise([*parts, end]))
+    standardise(features, CENTRES, SPREADS, own)
+    z_scores(features[DISTANCES], z)
+    shares_below(features[PLACES], below)
+    if size:
+        embedding[:size] = observation.embedding.T
+        np.matmul(observation.reader_embedding.astype(np.float32), embedding[:size], out=embedding[size])
+    if config.features == "paper":
+        dense *= published(config)
+    reader = reader_features(
+        observation.reader,
+        observation.reader_totals,
+        observation.context,
+        features[AGE],
+        CONTEXT_OFFSETS,
+        CONTEXT,
+        INTEREST_PRIOR,
     )
+    return Inputs(reader=reader, content=observation.content, dense=dense.T)
 
 
-def encode_reader(observation: Observation, mean_age: float) -> Floats:
-    """[V × C properties as shares of clicks | V totals | one-hot hour, weekday, device, surface | freshness | length].  (R,)"""
-    context = np.zeros(CONTEXT + 1, np.float32)
-    context[CONTEXT_OFFSETS + observation.context] = 1
-    context[-2] = (mean_age - 2) / 2
-    context[-1] = (np.log1p(len(observation.age)) - 2.5) / 2
-    shares = observation.reader / (observation.reader_totals[:, None] + np.float32(INTEREST_PRIOR))  # (V, C)
-    return np.concatenate([shares.ravel(), LOG1P[observation.reader_totals] / 4, context], dtype=np.float32)
+@kernel(
+    writes("f4", 2),
+    reads("u2", 2),
+    reads("u2", 1),
+    reads("u2", 2),
+    reads("u4", 2),
+    reads("u4", 2),
+    reads("u2", 2),
+    reads("i4", 1),
+    reads("i8", 1),
+    FLOAT,
+    FLOAT,
+    FLOAT,
+)
+def raw_features(
+    profile: NDArray[np.uint16],
+    totals: NDArray[np.uint16],
+    content: NDArray[np.uint16],
+    counts: NDArray[np.uint32],
+    category_counts: NDArray[np.uint32],
+    seen: NDArray[np.uint16],
+    age: NDArray[np.int32],
+    group_ends: NDArray[np.int64],
+    prior_clicks: float,
+    prior_exposures: float,
+    interest_prior: float,
+) -> Floats:
+    """The rows of FEATURES, those of LOGARITHMS before their logarithm is taken.  (F, n)
 
+    Counts and matches are x + 1, rates (clicks + a) / (exposures + b), age 1 + hours. A match is how often the group's
+    properties occur among the reader's clicks of a window; interest is the same as a share of them, smoothed.
 
-def click_rates(counts: Floats, config: Config) -> Floats:
-    """Smoothed log click rate per window: log((clicks + a) / (exposures + b)).  (2w, n) → (w, n)"""
-    windows = len(counts) // 2
-    clicks = counts[:windows] + np.float32(config.rate_prior_clicks)
-    exposures = counts[windows:] + np.float32(config.rate_prior_exposures)
-    rates: Floats = np.log(clicks / exposures)
-    return rates
-
-
-def matches(observation: Observation, config: Config) -> tuple[Floats, Floats]:
-    """How often each group of a candidate's properties occurs among the reader's clicks, by window: log counts and shares.
-
-    The shares are smoothed by INTEREST_PRIOR clicks.  (5V, n), (5V, n)
+    Args:
+        profile (V, C), totals (V,), content (n, M), counts (n, 2W), category_counts (n, 2), seen (n, 2), age (n,): the
+            observation's
+        group_ends: one past the last content column of each group.  (G,)
     """
-    n = len(observation.content)
-    padded = np.zeros((V, config.content_slots + 1), np.float32)  # an empty column finds the zero
-    padded[:, :-1] = observation.reader
-    found = padded.take(observation.content.T, axis=1)  # (V, M, n)
-    by_group = np.empty((len(GROUPS), V, n), np.float32)
-    first = 0
-    for group, columns in enumerate(column_counts(config)):
-        np.add.reduce(found[:, first : first + columns], axis=1, out=by_group[group])
-        first += columns
-    shares = by_group / (observation.reader_totals + np.float32(INTEREST_PRIOR))[:, None]  # (5, V, n)
-    return np.log(by_group + 1).reshape(-1, n), shares.reshape(-1, n)
+    n, columns = content.shape
+    windows, slots = profile.shape
+    crossed, w = len(group_ends) * windows, counts.shape[1] // 2
+    if group_ends[-1] != columns or min(len(counts), len(category_counts), len(seen), len(age)) < n:
+        raise InvalidInput("the observation's arrays do not fit each other")
+    out = np.empty((2 * crossed + 2 + 3 * w + 2, n), np.float32)
+    matches, seen_rows, count_rows = out[:crossed], out[crossed : crossed + 2], out[crossed + 2 : -crossed]
+    interests = out[-crossed:]
+
+    slot_of = np.empty((columns, n), np.int32)
+    for i in range(n):
+        for column in range(columns):
+            slot_of[column, i] = min(content[i, column], slots)
+    clicks_of = np.zeros(slots + 1, np.float32)  # an empty column finds the zero at the end
+    for window in range(windows):
+        for place in range(slots):
+            clicks_of[place] = profile[window, place]
+        share = np.float32(1) / (np.float32(totals[window]) + interest_prior)
+        first = 0
+        for group in range(len(group_ends)):
+            match, interest = matches[group * windows + window], interests[group * windows + window]
+            match[:] = 0
+            for column in range(first, group_ends[group]):
+                for i in range(n):
+                    match[i] += clicks_of[slot_of[column, i]]
+            first = group_ends[group]
+            for i in range(n):
+                interest[i] = match[i] * share
+                match[i] += 1
+
+    for i in range(n):
+        seen_rows[0, i] = seen[i, 0] + 1
+        seen_rows[1, i] = seen[i, 1] + 1
+        for window in range(w):
+            clicks, exposures = np.float32(counts[i, window]), np.float32(counts[i, w + window])
+            count_rows[window, i] = clicks + 1
+            count_rows[w + window, i] = exposures + 1
+            count_rows[2 * w + window, i] = (clicks + prior_clicks) / (exposures + prior_exposures)
+        clicks, exposures = np.float32(category_counts[i, 0]), np.float32(category_counts[i, 1])
+        count_rows[3 * w, i] = (clicks + prior_clicks) / (exposures + prior_exposures)
+        count_rows[3 * w + 1, i] = 1 + np.float32(age[i]) / np.float32(3_600)
+    return out
 
 
-def z_scores(features: Floats) -> Floats:
-    """Each feature's distance from its mean over the list, in standard deviations, 0 where all are equal, within ±5.  (c, n)"""
-    centred: Floats = features - features.mean(axis=1, keepdims=True)
-    spread = np.sqrt(np.einsum("cn,cn->c", centred, centred) / np.float32(features.shape[1]))
-    centred /= np.where(spread > 1e-4, spread, np.float32(np.inf))[:, None]
-    np.minimum(centred, 5, out=centred)
-    np.maximum(centred, -5, out=centred)
-    return centred
+@kernel(writes("f4", 1), reads("u2", 2), reads("u2", 1), reads("u1", 1), reads("f4", 1), reads("i8", 1), INT, FLOAT)
+def reader_features(
+    profile: NDArray[np.uint16],
+    totals: NDArray[np.uint16],
+    context: NDArray[np.uint8],
+    ages: Floats,
+    context_offsets: NDArray[np.int64],
+    context_size: int,
+    interest_prior: float,
+) -> Floats:
+    """[V × C properties as shares of clicks | V totals | one-hot hour, weekday, device, surface | freshness | length].  (R,)"""
+    windows, slots = profile.shape
+    out = np.zeros(windows * slots + windows + context_size + 1, np.float32)
+    for window in range(windows):
+        clicks = np.float32(totals[window]) + interest_prior
+        for place in range(slots):
+            out[window * slots + place] = profile[window, place] / clicks
+        out[windows * slots + window] = np.log1p(totals[window]) / 4
+    for field in range(len(context)):
+        if context_offsets[field] + context[field] >= context_size:
+            raise InvalidInput("a context slot is out of range")
+        out[windows * slots + windows + context_offsets[field] + context[field]] = 1
+    out[-2] = (ages.mean() - 2) / 2
+    out[-1] = (np.log1p(len(ages)) - 2.5) / 2
+    return out
 
 
-def shares_below(features: Floats) -> Floats:
-    """The share of the list with a smaller value of each feature; equal values share one.  (c, n)"""
-    c, n = features.shape
-    order = features.argsort(axis=1) + n * np.arange(c)[:, None]  # places in the flat array
-    ordered = features.take(order)
-    first = np.zeros((c, n), np.float32)  # share below the first of the equal ones
-    first[:, 1:] = np.where(ordered[:, 1:] != ordered[:, :-1], np.arange(1, n) / np.float32(n), 0)
-    below = np.empty(c * n, np.float32)
-    below[order] = np.maximum.accumulate(first, axis=1)
-    return below.reshape(c, n)
+@lru_cache(maxsize=8)
+def group_ends(columns: tuple[int, ...]) -> NDArray[np.int64]:
+    """One past the last content column of each group.  (G,)"""
+    return np.cumsum(columns)
+
+
+def block_starts(embedding_size: int) -> tuple[int, int, int, int, int]:
+    """Where the dense inputs' blocks begin (features, distances, places, embedding), and where the last one ends."""
+    distances = F + DISTANCES.stop - DISTANCES.start
+    places = distances + PLACES.stop - PLACES.start
+    return 0, F, distances, places, places + (embedding_size + 1 if embedding_size else 0)
 
 
 def input_shape(config: Config) -> InputShape:
@@ -203,12 +325,8 @@ def input_shape(config: Config) -> InputShape:
 
 def dense_names(config: Config) -> tuple[str, ...]:
     """A name for each of the D dense inputs, in order."""
-    compared = [f"{kind}_{window}" for kind in ("clicks", "exposures", "rate") for window in WINDOW_NAMES]
-    compared += ["category_rate_24h", "age"]
-    interest = [f"interest_{group}_{window}" for group in GROUPS for window in WINDOW_NAMES[1:]]
-    seen = ["shown_before", "already_read"]
-    names = compared + [f"match_{group}_{window}" for group in GROUPS for window in WINDOW_NAMES[1:]] + interest + seen
-    names += [f"{name}_z" for name in compared + interest + seen] + [f"{name}_below" for name in compared]
+    names = [feature.name for feature in FEATURES]
+    names += [f"{name}_z" for name in names[DISTANCES]] + [f"{name}_below" for name in names[PLACES]]
     if config.embedding_size:
         names += [f"embedding_{i}" for i in range(config.embedding_size)] + ["embedding_similarity"]
     return tuple(names)

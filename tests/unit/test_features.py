@@ -6,7 +6,7 @@ import pytest
 
 from drn.catalogue import Catalogue, epoch
 from drn.config import Config
-from drn.errors import CorruptCheckpoint, SchemaMismatch
+from drn.errors import CorruptCheckpoint, InvalidInput, SchemaMismatch
 from drn.features import (
     SCHEMA_PARAMETERS,
     dense_names,
@@ -15,9 +15,7 @@ from drn.features import (
     observe,
     pack,
     schema_digest,
-    shares_below,
     unpack,
-    z_scores,
 )
 from drn.readers import Reader
 from drn.types import Article, Context, Inputs, Observation
@@ -147,10 +145,16 @@ def test_foreign_bytes_are_refused() -> None:
         unpack(packed[:4] + b"\x09\x00" + packed[6:])
 
 
-def test_equal_values_share_one_rank_and_no_spread_is_no_distance() -> None:
-    features = np.array([[0, 0, 2, 3], [5, 1, 1, 1]], np.float32)
-    assert shares_below(features).tolist() == [[0, 0, 0.5, 0.75], [0.75, 0, 0, 0]]
-    assert z_scores(np.ones((1, 3), np.float32)).tolist() == [[0, 0, 0]]
+def test_arrays_that_do_not_fit_each_other_are_refused() -> None:
+    catalogue, reader = newsroom()
+    observation = observe(catalogue, reader, rows(0, 1), Context(), NOW)
+    for changes in (
+        {"age": observation.age[:1]},
+        {"content": observation.content[:, :5].copy()},
+        {"context": observation.context + 200},
+    ):
+        with pytest.raises(InvalidInput, match=r"fit each other|out of range"):
+            encode(dataclasses.replace(observation, **changes), CONFIG)
 
 
 @pytest.mark.parametrize("name", SCHEMA_PARAMETERS)

@@ -332,5 +332,6 @@ def test_a_late_click_reaches_the_replay(first):
     silent = [replace(one, events=()) for one in closed]
     now = NOON + timedelta(days=1)
     assert not major_update(first, silent, CONFIG, now).accepted
-    late = [replace(closed[0], events=closed[0].events or closed[1].events), *silent[1:]]
+    clicked = next(place for place, one in enumerate(closed) if one.events)
+    late = [*silent[:clicked], closed[clicked], *silent[clicked + 1 :]]
     assert major_update(first, late, CONFIG, now).metrics["usable"] == 1

@@ -1,0 +1,108 @@
+"""Loops over candidates that numpy has no single word for, compiled by numba. What a decision costs is here (decision 0010).
+
+A kernel is a function of its arguments alone: numba freezes the globals that it sees and keeps the machine code on disk, so
+a constant of another module would go stale. It is compiled for the types that stand above it, at the first import after an
+installation; afterwards its code is loaded. Arrays are C-contiguous. Sums may be taken in any order, but one process
+always takes the same one, so equal input gives equal bits.
+"""
+
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from drn.types import Floats
+
+Formula = TypeVar("Formula", bound=Callable[..., Any])
+VOID = numba.void
+INT = numba.int64
+FLOAT = numba.float32
+DOUBLE = numba.float64
+ANY_ORDER = {"reassoc", "contract", "nsz"}  # lets sums run in vector registers; NaN and infinity keep their meaning
+
+
+def reads(kind: str, dimensions: int) -> Any:
+    """An array argument that is only read; it may be read-only, as what comes from the log is."""
+    return numba.types.Array(numba.from_dtype(np.dtype(kind)), dimensions, "C", readonly=True)
+
+
+def writes(kind: str, dimensions: int) -> Any:
+    """An array that the kernel makes, or fills for its caller."""
+    return numba.types.Array(numba.from_dtype(np.dtype(kind)), dimensions, "C")
+
+
+def kernel(returns: Any, *arguments: Any) -> Callable[[Formula], Formula]:
+    """Compiles a function for these types, or loads what was compiled for this machine before."""
+    signature = returns(*arguments)
+
+    def compiled(formula: Formula) -> Formula:
+        try:
+            return cast("Formula", numba.njit(signature, cache=True, error_model="numpy", fastmath=ANY_ORDER)(formula))
+        except RuntimeError as error:
+            if "cannot cache" not in str(error):
+                raise
+            # No directory can be written (NUMBA_CACHE_DIR may name one), so every start compiles anew.
+            return cast("Formula", numba.njit(signature, error_model="numpy", fastmath=ANY_ORDER)(formula))
+
+    return compiled
+
+
+@kernel(VOID, reads("f4", 2), reads("f4", 1), reads("f4", 1), writes("f4", 2))
+def standardise(features: Floats, centre: Floats, spread: Floats, out: Floats) -> None:
+    """(x − centre) / spread of each feature's typical values.  (c, n), (c,), (c,) → (c, n)"""
+    for f in range(features.shape[0]):
+        for i in range(features.shape[1]):
+            out[f, i] = (features[f, i] - centre[f]) / spread[f]
+
+
+@kernel(VOID, reads("f4", 2), writes("f4", 2))
+def z_scores(features: Floats, out: Floats) -> None:
+    """Each feature's distance from its mean over the list, in standard deviations, 0 where all are equal, within ±5.  (c, n)"""
+    n = features.shape[1]
+    for f in range(features.shape[0]):
+        mean = 0.0
+        for i in range(n):
+            mean += features[f, i]
+        mean /= n
+        variance = 0.0
+        for i in range(n):
+            variance += (features[f, i] - mean) ** 2
+        spread = np.sqrt(variance / n)
+        scale = 1 / spread if spread > 1e-4 else 0.0
+        for i in range(n):
+            out[f, i] = min(max((features[f, i] - mean) * scale, -5.0), 5.0)
+
+
+def shares_below(features: Floats, out: Floats) -> None:
+    """The share of the list with a smaller value of each feature, from −1 (none) to +1; equal values share one.  (c, n)"""
+    keys = sort_keys(features)
+    keys.sort(axis=1)  # numpy's runs in vector registers
+    places(keys, out)
+
+
+@kernel(writes("u8", 2), reads("f4", 2))
+def sort_keys(features: Floats) -> NDArray[np.uint64]:
+    """Numbers that sort as the features do, equal ones by index, which is in the lower half.  (c, n) → (c, n)"""
+    c, n = features.shape
+    keys = np.empty((c, n), np.uint64)
+    for f in range(c):
+        bits = features[f].view(np.int32)
+        for i in range(n):
+            # Negative floats sort backwards by their bits; −0 equals 0.
+            ascending = bits[i] ^ ((bits[i] >> 31) & np.int32(0x7FFFFFFF)) if features[f, i] != 0 else np.int32(0)
+            keys[f, i] = (np.uint64(np.int64(ascending) + 0x80000000) << np.uint64(32)) | np.uint64(i)
+    return keys
+
+
+@kernel(VOID, reads("u8", 2), writes("f4", 2))
+def places(keys: NDArray[np.uint64], out: Floats) -> None:
+    """2b/n − 1, b being the number of smaller values, from sorted keys.  (c, n) → (c, n)"""
+    c, n = keys.shape
+    for f in range(c):
+        below = np.float32(-1)
+        for place in range(n):
+            if place == 0 or keys[f, place] >> np.uint64(32) != keys[f, place - 1] >> np.uint64(32):
+                below = np.float32(2 * place / n - 1)
+            out[f, keys[f, place] & np.uint64(0xFFFFFFFF)] = below
