@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from drn.config import Config
 from drn.errors import InvalidInput
+from drn.kernels import live_count
 from drn.types import Article, Bools, Floats, Ints
 from drn.windows import BUCKETS, SlidingCounts, extended
 
@@ -107,11 +108,11 @@ class Catalogue:
 
     def rows(self, article_ids: Iterable[str], now: datetime) -> tuple[Ints, tuple[str, ...]]:
         """Rows of the rankable articles among the ids, first mention only, and the ids that are not rankable."""
-        ids = list(dict.fromkeys(article_ids))
+        ids, second = list(dict.fromkeys(article_ids)), epoch(now)
         rows = np.array([*map(self._rows.get, ids, repeat(-1))], np.int32)
-        rankable = (rows >= 0) & self._live(rows, epoch(now))
-        if rankable.all():
+        if live_count(self._live_from, self._live_until, rows, second) == len(rows):
             return rows, ()
+        rankable = (rows >= 0) & self._live(rows, second)
         return rows[rankable], tuple([ids[i] for i in np.flatnonzero(~rankable)])
 
     def live(self, now: datetime) -> Ints:

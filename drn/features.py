@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from drn.catalogue import WINDOWS, Catalogue, column_counts, epoch, slot
 from drn.config import Config
 from drn.errors import CorruptCheckpoint, InvalidInput, SchemaMismatch
-from drn.kernels import FLOAT, INT, kernel, reads, shares_below, standardise, writes, z_scores
+from drn.kernels import FLOAT, INT, ages, click_profile, kernel, reads, shares_below, standardise, writes, z_scores
 from drn.model import InputShape
 from drn.readers import Reader
 from drn.types import Context, Floats, Inputs, Ints, Observation
@@ -99,41 +99,23 @@ def observe(catalogue: Catalogue, reader: Reader, rows: Ints, context: Context, 
     second = epoch(now)
     catalogue.advance(second)
     clicked = reader.click_rows
-    profile, totals = reader_profile(catalogue, clicked, [reader.first_since(second - window) for window in READER_WINDOWS])
+    starts = np.array([reader.first_since(second - window) for window in READER_WINDOWS])
+    seen = np.empty((len(rows), 2), np.uint16)
+    seen[:, 0], seen[:, 1] = reader.times_shown(rows), reader.times_read(rows)
     return Observation(
-        reader=profile,
-        reader_totals=totals,
+        reader=click_profile(catalogue.content, clicked, starts, catalogue.slots),
+        reader_totals=(len(clicked) - starts).astype(np.uint16),
         context=np.array(
             [now.hour * HOURS // 24, now.weekday(), slot(context.device, DEVICES), slot(context.surface, SURFACES)], np.uint8
         ),
         content=catalogue.content.take(rows, axis=0),
         counts=catalogue.counts.take(rows, axis=0),
         category_counts=catalogue.category_counts(rows),
-        seen=np.stack([reader.times_shown(rows), reader.times_read(rows)], axis=1),
-        age=np.minimum(np.maximum(second - catalogue.published.take(rows), 0), np.iinfo(np.int32).max).astype(np.int32),
+        seen=seen,
+        age=ages(catalogue.published, rows, second),
         embedding=catalogue.embedding.take(rows, axis=0),
         reader_embedding=mean_embedding(catalogue, clicked[-RECENT:]),
     )
-
-
-def reader_profile(catalogue: Catalogue, clicked: Ints, starts: list[int]) -> tuple[NDArray[np.uint16], NDArray[np.uint16]]:
-    """The properties of the reader's clicks by window, and the clicks by window.  (V, C), (V,)
-
-    The windows are nested, so the counts are those of disjoint stretches of the history, added up from the newest.
-
-    Args:
-        clicked: rows of the reader's clicks, oldest first.  (m,)
-        starts: index of the first click in each window, the shortest window first.
-    """
-    totals = len(clicked) - np.array(starts, np.uint16)
-    if not totals[-1]:
-        return np.zeros((V, catalogue.slots), np.uint16), totals
-    slots = catalogue.slots + 1  # the last one stands for empty columns
-    lengths = [end - start for start, end in pairwise([*reversed(starts), len(clicked)])]
-    shortest = np.repeat(np.arange(V - 1, -1, -1), lengths)  # the shortest window of each click, oldest first
-    places = catalogue.content.take(clicked[starts[-1] :], axis=0) + slots * shortest[:, None]
-    counts = np.bincount(places.ravel(), minlength=V * slots).astype(np.uint16).reshape(V, slots)[:, :-1]
-    return np.add.accumulate(counts, axis=0, dtype=np.uint16), totals
 
 
 def mean_embedding(catalogue: Catalogue, clicked: Ints) -> NDArray[np.float16]:
@@ -141,7 +123,8 @@ def mean_embedding(catalogue: Catalogue, clicked: Ints) -> NDArray[np.float16]:
     size = catalogue.embedding.shape[1]
     if not len(clicked) or not size:
         return np.zeros(size, np.float16)
-    return np.asarray(catalogue.embedding.take(clicked, axis=0).mean(axis=0, dtype=np.float32), np.float16)
+    total = np.add.reduce(catalogue.embedding.take(clicked, axis=0), axis=0, dtype=np.float32)
+    return np.asarray(total / np.float32(len(clicked)), np.float16)
 
 
 def encode(observation: Observation, config: Config) -> Inputs:

@@ -13,7 +13,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from drn.types import Floats
+from drn.types import Floats, Ints
 
 Formula = TypeVar("Formula", bound=Callable[..., Any])
 VOID = numba.void
@@ -106,3 +106,64 @@ def places(keys: NDArray[np.uint64], out: Floats) -> None:
             if place == 0 or keys[f, place] >> np.uint64(32) != keys[f, place - 1] >> np.uint64(32):
                 below = np.float32(2 * place / n - 1)
             out[f, keys[f, place] & np.uint64(0xFFFFFFFF)] = below
+
+
+@kernel(writes("u2", 2), reads("u2", 2), reads("i4", 1), reads("i8", 1), INT)
+def click_profile(content: NDArray[np.uint16], clicked: Ints, starts: NDArray[np.int64], slots: int) -> NDArray[np.uint16]:
+    """How often each content slot occurs among the clicks of each of V nested windows.  (V, slots)
+
+    Args:
+        content: slots of every article, `slots` or more where a column is empty.  (rows, M)
+        clicked: rows of the clicks, oldest first.  (m,)
+        starts: index of the first click in each window, the shortest window first.  (V,)
+    """
+    windows = len(starts)
+    counts = np.zeros((windows, slots), np.uint16)
+    end = len(clicked)
+    for window in range(windows):
+        for click in range(starts[window], end):
+            for column in range(content.shape[1]):
+                place = content[clicked[click], column]
+                if place < slots:
+                    counts[window, place] += 1
+        end = starts[window]
+        if window + 1 < windows:
+            for place in range(slots):
+                counts[window + 1, place] = counts[window, place]
+    return counts
+
+
+@kernel(writes("u2", 1), reads("i4", 1), reads("u2", 1), reads("i4", 1))
+def counts_of(known: Ints, counts: NDArray[np.uint16], rows: Ints) -> NDArray[np.uint16]:
+    """The counts of these rows, 0 where a row is not known; known ones ascend.  (u,), (u,), (n,) → (n,)"""
+    found = np.zeros(len(rows), np.uint16)
+    for i in range(len(rows)):
+        low, high = 0, len(known)
+        while low < high:
+            middle = (low + high) // 2
+            if known[middle] < rows[i]:
+                low = middle + 1
+            else:
+                high = middle
+        if low < len(known) and known[low] == rows[i]:
+            found[i] = counts[low]
+    return found
+
+
+@kernel(writes("i4", 1), reads("i8", 1), reads("i4", 1), INT)
+def ages(published: NDArray[np.int64], rows: Ints, now: int) -> Ints:
+    """Seconds since publication, 0 before it, within 31 bits.  (rows,), (n,) → (n,)"""
+    found = np.empty(len(rows), np.int32)
+    for i in range(len(rows)):
+        found[i] = min(max(now - published[rows[i]], 0), 2**31 - 1)
+    return found
+
+
+@kernel(INT, reads("i8", 1), reads("i8", 1), reads("i4", 1), INT)
+def live_count(live_from: NDArray[np.int64], live_until: NDArray[np.int64], rows: Ints, now: int) -> int:
+    """For how many of these rows from ≤ now < until; a negative row is none.  (rows,), (rows,), (n,)"""
+    live = 0
+    for row in rows:
+        if row >= 0 and live_from[row] <= now < live_until[row]:
+            live += 1
+    return live

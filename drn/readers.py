@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from drn.kernels import counts_of
 from drn.types import Ints
 
 
@@ -30,10 +31,7 @@ class Times(NamedTuple):
 
     def at(self, rows: Ints) -> NDArray[np.uint16]:
         """The counts of these rows.  (n,)"""
-        if not len(self.rows):
-            return np.zeros(len(rows), np.uint16)
-        place = np.minimum(self.rows.searchsorted(rows), len(self.rows) - 1)
-        return np.asarray(self.counts.take(place) * (self.rows.take(place) == rows))
+        return counts_of(self.rows, self.counts, rows)
 
 
 NEVER = Times(np.empty(0, np.int32), np.empty(0, np.uint16))
