@@ -245,7 +245,9 @@ class Follower:
 
     async def _follow_log(self, connection: AsyncConnection) -> None:
         live = self._live
-        writer = None if time.monotonic() < self._doubt_until else self._writer_id
+        in_doubt = time.monotonic() < self._doubt_until
+        writer = None if in_doubt else self._writer_id
+        look = live.begin_look(in_doubt=in_doubt)
         shown = await tail(partial(impressions.exposures_since, connection, exclude_writer=writer), live.impressions)
         events = await tail(partial(feedback.events_since, connection, exclude_writer=writer), live.events)
         named = {article_id for each in shown for article_id in each.article_ids} | {each.event.article_id for each in events}
@@ -255,6 +257,7 @@ class Follower:
             live.show(each.seq, each.article_ids, each.user_id, each.at, ours=False)
         for stored in events:
             live.note(stored.seq, stored.event, ours=False)
+        live.end_look(look)
         live.impressions.settle(time.monotonic())
         live.events.settle(time.monotonic())
 

@@ -46,6 +46,9 @@ class Live:
         self._readers: OrderedDict[str, Reader] = OrderedDict()
         self._loading: set[str] = set()
         self._touched: set[str] = set()
+        self._looks = 0  # at the log, begun so far
+        self._recent: dict[str, int] = {}  # readers read from the log since the last whole look began: looks begun by then
+        self._in_doubt = False
 
     def serve(self, version: Version) -> bool:
         """Takes a version into service with one assignment. False (and `refused` says why) if its features are others."""
@@ -66,8 +69,25 @@ class Live:
         if withdrawn:
             self.catalogue.withdraw(article.id)
 
+    def begin_look(self, *, in_doubt: bool) -> int:
+        """The log is about to be read for what others wrote; the number of this look.
+
+        What it finds was not visible when the look before it began. So a reader who was in memory by then does not hold it
+        yet, and it is added. One who was read from the log later may hold it already, and is dropped, to be read again.
+
+        Args:
+            in_doubt: it may also find what was visible before but was left out of earlier looks
+        """
+        self._looks += 1
+        self._in_doubt = in_doubt
+        return self._looks
+
+    def end_look(self, number: int) -> None:
+        """All that this look found has been applied."""
+        self._recent = {user_id: looks for user_id, looks in self._recent.items() if looks >= number}
+
     def show(self, seq: int, article_ids: Sequence[str], user_id: str | None, at: datetime, *, ours: bool) -> None:
-        """Counts a served list. A list that another process served makes its reader load anew instead."""
+        """Counts a served list, for its reader too if what is in memory of them is known not to hold it yet."""
         if not self.impressions.add(seq):
             return
         rows = self._rows(article_ids)
@@ -120,13 +140,16 @@ class Live:
         if touched:
             return False
         self._readers[user_id] = reader
+        self._recent[user_id] = self._looks
         while len(self._readers) > self._cached_readers:
             self._readers.popitem(last=False)
         return True
 
     def forget(self, user_id: str) -> None:
         """Drops a reader, who is read from the log again when next asked for."""
-        self._touch(user_id, ours=False)
+        if user_id in self._loading:
+            self._touched.add(user_id)
+        self._readers.pop(user_id, None)
 
     def forget_where(self, erased: Callable[[str], bool]) -> None:
         """Drops the readers of whom `erased` is true."""
@@ -151,12 +174,14 @@ class Live:
         return [row for article_id in article_ids if (row := self.catalogue.row(article_id)) is not None]
 
     def _touch(self, user_id: str | None, ours: bool) -> Reader | None:
-        """The cached reader to update, if the news is this process's own; otherwise the reader is dropped."""
+        """The cached reader to update. One whom another process's news may have reached already is dropped."""
         if user_id is None:
             return None
-        if user_id in self._loading:
+        if not ours and (self._in_doubt or user_id in self._recent):
+            self.forget(user_id)
+        elif user_id in self._loading:
             self._touched.add(user_id)
-        return self._readers.get(user_id) if ours else self._readers.pop(user_id, None) and None
+        return self._readers.get(user_id)
 
 
 class Applied:

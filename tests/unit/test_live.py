@@ -2,6 +2,8 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from drn.config import Config
 from drn.ranking import decide
@@ -54,11 +56,78 @@ def test_other_events_are_no_clicks(live: Live) -> None:
     assert clicks(live, "a0") == 0
 
 
-def test_news_from_another_process_drops_the_reader_but_counts(live: Live) -> None:
-    live.keep("u1", live.build_reader([], {}))
+def test_news_from_another_process_drops_a_reader_who_may_hold_it_already(live: Live) -> None:
+    look = live.begin_look(in_doubt=False)
+    live.keep("u1", live.build_reader([("a0", NOW)], {}))
+    live.end_look(look)
+    look = live.begin_look(in_doubt=False)
     live.note(1, click("e1", "a0"), ours=False)
     assert live.cached_reader("u1") is None
     assert clicks(live, "a0") == 1
+
+
+def test_news_from_another_process_reaches_a_reader_who_cannot_hold_it_yet(live: Live) -> None:
+    live.keep("u1", live.build_reader([], {}))
+    live.end_look(live.begin_look(in_doubt=False))
+    live.begin_look(in_doubt=False)
+    live.note(1, click("e1", "a0"), ours=False)
+    live.show(1, ["a1"], "u1", NOW, ours=False)
+    reader = live.cached_reader("u1")
+    assert reader is not None
+    assert reader.times_read(np.array([0, 1], np.int32)).tolist() == [1, 0]
+    assert reader.times_shown(np.array([0, 1], np.int32)).tolist() == [0, 1]
+
+
+def test_a_look_that_may_find_old_rows_drops_every_reader_it_finds(live: Live) -> None:
+    live.keep("u1", live.build_reader([], {}))
+    live.end_look(live.begin_look(in_doubt=False))
+    live.begin_look(in_doubt=True)
+    live.show(1, ["a1"], "u1", NOW, ours=False)
+    assert live.cached_reader("u1") is None
+
+
+def test_a_look_that_failed_settles_nothing(live: Live) -> None:
+    live.begin_look(in_doubt=False)
+    live.keep("u1", live.build_reader([], {}))
+    live.begin_look(in_doubt=False)
+    live.show(1, ["a1"], "u1", NOW, ours=False)
+    assert live.cached_reader("u1") is None
+
+
+ACTIONS = st.lists(st.sampled_from(["other", "own", "begin look", "end look", "begin load", "end load"]), max_size=40)
+
+
+@given(ACTIONS)
+def test_a_reader_in_memory_is_what_the_log_says(actions: list[str]) -> None:
+    """Whatever order two processes write in, and whenever the log and the reader are read: nothing is lost or counted twice."""
+    live = Live(CONFIG, cached_readers=2)
+    live.put(Article("a0", "title", NOW))
+    log: list[bool] = []  # whether this process wrote each list
+    look: tuple[int, list[int]] | None = None
+    load: int | None = None
+    for action in [*actions, "end load", "end look", "begin look", "end look"]:
+        match action:
+            case "other":
+                log.append(False)
+            case "own":
+                log.append(True)
+                live.show(len(log), ["a0"], "u1", NOW, ours=True)
+            case "begin look" if look is None:
+                number = live.begin_look(in_doubt=False)
+                look = number, [seq for seq, own in enumerate(log, 1) if not own]
+            case "end look" if look is not None:
+                for seq in look[1]:
+                    live.show(seq, ["a0"], "u1", NOW, ours=False)
+                live.end_look(look[0])
+                look = None
+            case "begin load" if load is None:
+                live.begin_loading("u1")
+                load = len(log)
+            case "end load" if load is not None:
+                live.keep("u1", live.build_reader([], {"a0": load}))
+                load = None
+    if (reader := live.cached_reader("u1")) is not None:
+        assert reader.times_shown(np.zeros(1, np.int32)).tolist() == [len(log)]
 
 
 def test_a_reader_with_news_while_being_read_is_not_kept(live: Live) -> None:
