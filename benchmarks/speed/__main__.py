@@ -2,50 +2,65 @@
 
 import argparse
 import asyncio
-import csv
-import importlib.util
 import logging
 import os
 import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
-from rich.table import Table
-
-from benchmarks.speed.figures import Bench, Figure, decisions, feedback, idle, long_lists, ranking, start, steady
+from benchmarks.speed import beside_learning, figures, growth, lasting, regression, together
+from benchmarks.speed.figures import Bench, Figure
 from benchmarks.speed.filling import Sizes, fill
 from benchmarks.speed.processes import api, cores, floor, free_port
+from benchmarks.speed.table import machine, show, write
 from service.store import embedded, migrate
 
 SETTINGS = {"shared_buffers": "256MB", "max_wal_size": "4GB"}  # commits reach the disk, as they would in service
 GROUPS = {
-    "start": start,
-    "steady": steady,
-    "ranking": ranking,
-    "lists": long_lists,
-    "decisions": decisions,
-    "feedback": feedback,
-    "idle": idle,
+    "start": figures.start,
+    "steady": figures.steady,
+    "ranking": figures.ranking,
+    "lists": figures.long_lists,
+    "decisions": figures.decisions,
+    "feedback": figures.feedback,
+    "two": together.two,
+    "news": together.news,
+    "retraining": beside_learning.retraining,
+    "memory": lasting.memory,
+    "idle": figures.idle,
+    "soak": lasting.soak,
+    "growth": growth.growth,
 }
+LONG = ("soak", "growth")  # only when they are asked for: a quarter of an hour each
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.speed", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a small log and short measurements: under three minutes")
     parser.add_argument("--csv", type=Path, help="write name,value,unit,to_reach,met to this file")
-    parser.add_argument("--only", nargs="+", choices=GROUPS, default=list(GROUPS), help="some groups of rows")
+    parser.add_argument(
+        "--only", nargs="+", choices=GROUPS, default=[name for name in GROUPS if name not in LONG], help="some groups of rows"
+    )
     parser.add_argument("--articles", type=int, default=10_000)
     parser.add_argument("--readers", type=int, help="default 100,000; 2,000 with --quick")
     parser.add_argument("--impressions", type=int, help="already in the log; default 1,000,000; 20,000 with --quick")
+    parser.add_argument("--soak", type=float, default=10, metavar="MINUTES", help="of the group `soak`; default 10")
+    parser.add_argument("--grown", type=int, help="impressions of the group `growth`; default ten times as many")
+    parser.add_argument("--check", action="store_true", help="only the ratios that a regression shows in, against the baseline")
+    parser.add_argument("--write-baseline", action="store_true", help="make the ratios of now that baseline")
     return parser.parse_args()
 
 
 def main() -> int:
     options = arguments()
+    logging.disable(logging.INFO)
+    if options.write_baseline:
+        regression.write_baseline()
+        return 0
+    if options.check:
+        return verdict()
     if shutil.which("wrk") is None:
         print("wrk is needed for saturation: apt-get install wrk", file=sys.stderr)
         return 2
@@ -57,41 +72,36 @@ def main() -> int:
     )
     measured, others = cores()
     os.sched_setaffinity(0, others)  # PostgreSQL and wrk inherit it
-    logging.disable(logging.INFO)
-    figures: list[Figure] = []
+    found: list[Figure] = []
     with tempfile.TemporaryDirectory() as directory, embedded.tied(Path(directory), SETTINGS) as database:
         began = time.perf_counter()
         migrate.upgrade(database.url)
         asyncio.run(fill(database.url, sizes))
-        print(f"filled {sizes} in {time.perf_counter() - began:.0f} s", file=sys.stderr)
+        tell(f"filled {sizes}", began)
         with api(database.url, free_port(), measured, 2 * sizes.articles) as ours, floor(free_port(), measured) as least:
-            bench = Bench(ours, least, sizes, *((4, 2, 8) if quick else (8, 5, 60)))
+            seconds, rounds, latency_seconds, times = (4, 2, 8, 10) if quick else (8, 5, 60, 60)
+            grown = options.grown or 10 * sizes.impressions
+            bench = Bench(database, ours, least, measured, sizes, seconds, rounds, latency_seconds, times, options.soak, grown)
             for name in options.only:
-                figures += GROUPS[name](bench)
-    show(figures, measured, others)
+                began = time.perf_counter()
+                found += GROUPS[name](bench)
+                tell(name, began)
+    show(found, f"servers on core {sorted(measured)}, load and PostgreSQL on {sorted(others)}: {machine()}")
     if options.csv:
-        write(figures, options.csv)
+        write(found, options.csv)
     return 0
 
 
-def show(figures: Sequence[Figure], measured: set[int], others: set[int]) -> None:
-    table = Table(title=f"{os.cpu_count()} cores: servers on {sorted(measured)}, load and PostgreSQL on {sorted(others)}")
-    for heading in ("what", "measured", "unit", "to reach", "met"):
-        table.add_column(heading, justify="right" if heading == "measured" else "left")
-    for figure in figures:
-        table.add_row(figure.name, f"{figure.value:,.3g}", figure.unit, figure.to_reach, figure.met)
-    Console(width=120).print(table)
-    for peer, module in (("VW", "vowpalwabbit"), ("LightGBM", "lightgbm")):
-        if importlib.util.find_spec(module) is None:
-            print(f"{peer} is not installed, so nothing is compared with it")
+def verdict() -> int:
+    """What the check says, as an exit status."""
+    slower = regression.check()
+    for name, ratio, baseline in slower:
+        print(f"slower: {name} is {ratio:.2f}, {ratio / baseline:.2f} times the baseline of {baseline:.2f}", file=sys.stderr)
+    return 1 if slower else 0
 
 
-def write(figures: Sequence[Figure], path: Path) -> None:
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["name", "value", "unit", "to_reach", "met"])
-        for figure in figures:
-            writer.writerow([figure.name, f"{figure.value:.6g}", figure.unit, figure.to_reach, figure.met])
+def tell(what: str, began: float) -> None:
+    print(f"{what}: {time.perf_counter() - began:.0f} s", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

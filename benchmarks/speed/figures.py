@@ -6,15 +6,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from http.client import HTTPConnection
 from typing import Any
 
 import numpy as np
 
 from benchmarks.speed.filling import Sizes
-from benchmarks.speed.load import Saturation, open_loop, saturate
-from benchmarks.speed.processes import THREADS, Server
+from benchmarks.speed.load import Saturation, each_once, open_loop, post, saturate
+from benchmarks.speed.processes import THREADS, Server, api, free_port
+from service.store.embedded import Server as Database
 
 BODIES = 400  # different requests, so that readers and candidates vary
 FEW = 4  # connections where requests are so long that more would only queue
@@ -43,26 +44,27 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """Both servers, what they are filled with, and how long each measurement takes."""
+    """Both servers and their database, what it is filled with, and how long each measurement takes."""
 
+    database: Database
     api: Server
     floor: Server
+    core: set[int]  # theirs
     sizes: Sizes
     seconds: float
     rounds: int
     latency_seconds: float
+    times: int  # that something is tried whose time varies from one to the next
+    soak_minutes: float
+    grown: int  # impressions in the log that has grown
 
-    def rank_bodies(self, candidates: int | None, count: int = BODIES) -> list[bytes]:
-        """Requests of random readers for random candidates; None asks for the live catalogue."""
-        rng = np.random.default_rng(2)
-        bodies: list[dict[str, Any]] = []
-        for _ in range(count):
-            body: dict[str, Any] = {"user_id": f"u{rng.integers(min(self.sizes.readers, BODIES))}", "k": 10}
-            body["context"] = {"device": "mobile", "surface": "home"}
-            if candidates is not None:
-                body["candidates"] = [f"a{i}" for i in rng.choice(self.sizes.articles, candidates, replace=False)]
-            bodies.append(body)
-        return [json.dumps(body).encode() for body in bodies]
+    def rank_bodies(self, candidates: int | None, count: int = BODIES, readers: int = BODIES) -> list[bytes]:
+        return rank_bodies(self.sizes, candidates, count, readers)
+
+    def another_api(self, database: Database | None = None, *, core: set[int] | None = None) -> AbstractContextManager[Server]:
+        """One more API process: beside load and PostgreSQL, where it does not take the first one's core."""
+        url = (database or self.database).url
+        return api(url, free_port(), core or os.sched_getaffinity(0), 2 * self.sizes.articles)
 
     def compare(self, path: str, bodies: Sequence[bytes], connections: int) -> tuple[Saturation, Saturation]:
         """Both servers in turn, several times: a noisy moment of the machine meets both. Medians by CPU time."""
@@ -73,9 +75,23 @@ class Bench:
         return middle([each[0] for each in rounds]), middle([each[1] for each in rounds])
 
 
+def rank_bodies(sizes: Sizes, candidates: int | None, count: int = BODIES, readers: int = BODIES) -> list[bytes]:
+    """Requests of `readers` readers at most, drawn at random, for random candidates; None asks for the live catalogue."""
+    rng = np.random.default_rng(2)
+    bodies: list[dict[str, Any]] = []
+    for _ in range(count):
+        body: dict[str, Any] = {"user_id": f"u{rng.integers(min(sizes.readers, readers))}", "k": 10}
+        body["context"] = {"device": "mobile", "surface": "home"}
+        if candidates is not None:
+            body["candidates"] = [f"a{i}" for i in rng.choice(sizes.articles, candidates, replace=False)]
+        bodies.append(body)
+    return [json.dumps(body).encode() for body in bodies]
+
+
 def middle(found: Sequence[Saturation]) -> Saturation:
     """Medians of each figure, and all errors."""
     return Saturation(
+        sum(each.requests for each in found),
         float(np.median([each.per_second for each in found])),
         float(np.median([each.cpu_milliseconds for each in found])),
         sum(each.errors for each in found),
@@ -92,8 +108,7 @@ def start(bench: Bench) -> list[Figure]:
 def ranking(bench: Bench) -> list[Figure]:
     """Saturation and latency with 100 candidates."""
     bodies = bench.rank_bodies(100)
-    for body in bodies:  # every reader is read from the log once, and that is not what is measured
-        ask(bench.api, body)
+    each_once(bench.api, "/rank", bodies)  # every reader is read from the log once, and that is not what is measured
     ours, floor = bench.compare("/rank", bodies, 32)
     rate = ours.per_second / 2
     latency = open_loop(bench.api, "/rank", bodies, rate, bench.latency_seconds)
@@ -122,8 +137,7 @@ STEADY = 100.0  # requests per second of a busy regional newspaper
 def steady(bench: Bench) -> list[Figure]:
     """Latency at a steady 100 requests/s, with 100 candidates. The bounds in milliseconds are for a quiet machine."""
     bodies = bench.rank_bodies(100)
-    for body in bodies:
-        ask(bench.api, body)
+    each_once(bench.api, "/rank", bodies)
     ours, floor = (open_loop(server, "/rank", bodies, STEADY, bench.latency_seconds) for server in (bench.api, bench.floor))
     return [
         Figure("rank 100 at 100/s: p50", ours.p50, "ms", 5),
@@ -167,13 +181,8 @@ def decisions(bench: Bench) -> list[Figure]:
 
 def feedback(bench: Bench) -> list[Figure]:
     """Clicks on lists that were really served, one by one and a hundred at a time."""
-    served = [ask(bench.api, body) for body in bench.rank_bodies(100, 100)]
-    clicks = [
-        {"event_id": f"{i}-{j}-@", "type": "click", "article_id": item["article_id"], "request_id": answer["request_id"]}
-        for i, answer in enumerate(served)
-        for j, item in enumerate(answer["items"])
-    ]
-    single = [json.dumps({"events": [click]}).encode() for click in clicks]
+    clicks = clicks_on_lists(bench.sizes, bench.api)
+    single = single_events(clicks)
     batches = [json.dumps({"events": clicks[i : i + 100]}).encode() for i in range(0, len(clicks), 100)]
     ours, floor = bench.compare("/feedback", single, 32)
     many = saturate(bench.api, "/feedback", batches, bench.seconds, 8)
@@ -189,6 +198,20 @@ def feedback(bench: Bench) -> list[Figure]:
     ]
 
 
+def clicks_on_lists(sizes: Sizes, server: Server) -> list[dict[str, str]]:
+    """Events on every place of lists that were served; whoever sends them puts a number for the `@`: none is sent twice."""
+    served = [post(server, "/rank", body) for body in rank_bodies(sizes, 100, 100)]
+    return [
+        {"event_id": f"{i}-{j}-@", "type": "click", "article_id": item["article_id"], "request_id": answer["request_id"]}
+        for i, answer in enumerate(served)
+        for j, item in enumerate(answer["items"])
+    ]
+
+
+def single_events(clicks: Sequence[dict[str, str]]) -> list[bytes]:
+    return [json.dumps({"events": [click]}).encode() for click in clicks]
+
+
 def idle(bench: Bench) -> list[Figure]:
     """What following the log costs a process that nobody asks anything, and its memory at the end."""
     before = bench.api.cpu_seconds()
@@ -198,12 +221,3 @@ def idle(bench: Bench) -> list[Figure]:
         Figure("idle: CPU", 100 * used / bench.seconds, "% of a core"),
         Figure("resident memory at the end", bench.api.resident_megabytes(), "MB", 580),
     ]
-
-
-def ask(server: Server, body: bytes) -> Any:
-    connection = HTTPConnection("127.0.0.1", server.port, timeout=10)
-    try:
-        connection.request("POST", "/rank", body, {"Content-Type": "application/json"})
-        return json.loads(connection.getresponse().read())
-    finally:
-        connection.close()

@@ -1,44 +1,82 @@
-"""A database like that of a newsroom which has been running for days: live articles, readers with histories, a long log."""
+"""A database like that of a newsroom which has been running for weeks: live articles, readers with histories, a long log.
 
-from collections.abc import Iterator
+The log is made of lists that an API process really served: they are copied inside PostgreSQL under other request ids, for
+other readers, at other times. Everything in it can be read, learned from and decided again.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from math import ceil
 
 import numpy as np
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from benchmarks.speed.load import each_once
+from benchmarks.speed.processes import Server, api, cores, free_port
 from drn.config import Config
 from drn.types import Article
 from drn.versions import initial_version
-from service.store import articles, counters, versions
-from service.store.engine import LEARNING, create_engine, writing
+from service.store import articles, counters, tables, versions
+from service.store.engine import Timeouts, create_engine, writing
 from service.store.partitions import ensure_partitions
 
-DAYS = 7  # over which the log is spread, the last of them today
+PER_DAY = 150_000  # impressions: a million in a week
 CLICKS_PER_IMPRESSION = 0.3
-CHUNK = 100_000  # impressions per transaction
-SHOWN = 10
+HISTORY = 10  # clicks per reader that did not come from a list: what they read before drn was there
+REPLAY = 20_000  # newest impressions, with 100 candidates as a newsroom sends them: those that a learner reads
+SHORT, LONG = 6, 100  # candidates of older impressions, which are most of the bytes of a log, and of these
+LISTS = 1_000  # different ones that are copied
+CHUNK = 200_000  # impressions per transaction
+FILLING = Timeouts(connect=10.0, statement=3_600.0, lock=60.0, idle_in_transaction=3_600.0)
 
-# Popularity falls off steeply: squaring a uniform draw puts half of all showings on the newest quarter.
-IMPRESSIONS = """
-WITH drawn AS (
-    SELECT i, 'past-' || i AS request_id, 'u' || floor(random() * :readers)::int AS user_id,
-        :start ::timestamptz + i * (:step * interval '1 second') AS at,
-        (SELECT array_agg('a' || ((floor(power(random(), 2) * (:articles - 20))::int + 2 * j) % :articles)) AS ids
-            FROM generate_series(1, 10) AS j WHERE i IS NOT NULL) AS ids
-    FROM generate_series(:first ::int, :last ::int) AS i
+NAMES = [column.name for column in tables.impressions.c]
+COPIED = {
+    "seq": "drawn.seq",
+    "at": "drawn.at",
+    "request_id": "drawn.request_id",
+    "user_id": "drawn.user_id",
+    "version_id": "1",
+    "writer": "'past'",
+}
+IMPRESSIONS = f"""
+WITH drawn AS MATERIALIZED (
+    SELECT seq, 'past-' || seq AS request_id, 'u' || floor(random() * :readers)::int AS user_id,
+        CAST(:start AS timestamptz) + seq * (:step * interval '1 second') AS at, 1 + floor(random() * :lists)::int AS list
+    FROM generate_series(CAST(:first AS bigint), CAST(:last AS bigint)) AS seq
 ), registered AS (
-    INSERT INTO requests (request_id, at) SELECT request_id, at FROM drawn ORDER BY i RETURNING request_id, seq
+    INSERT INTO requests (request_id, seq, at) SELECT request_id, seq, at FROM drawn
 ), logged AS (
-    INSERT INTO impressions
-    SELECT seq, at, request_id, user_id, 1, 1, 10, true, 'mobile', 'home', '{}', '{}', ids, :observation, :scores, :scores,
-        ids, array_fill(0.5::real, '{10}'), array_fill(0.1::real, '{10}'), array_fill(false, '{10}'), '{}', NULL, 'past'
-    FROM drawn JOIN registered USING (request_id)
+    INSERT INTO impressions SELECT {", ".join(COPIED.get(name, f"served.{name}") for name in NAMES)}
+    FROM drawn JOIN served ON served.candidates_asked = :candidates AND served.number = drawn.list
 )
 INSERT INTO feedback (event_id, request_id, article_id, user_id, type, at, received_at, writer)
-SELECT 'past-' || i, request_id, ids[1 + floor(power(random(), 2) * 9)::int], user_id, 'click', at, at, 'past'
-FROM drawn WHERE random() < :clicks
+SELECT drawn.request_id, drawn.request_id, shown[1 + floor(power(random(), 2) * cardinality(shown))::int], drawn.user_id,
+    'click', drawn.at, drawn.at, 'past'
+FROM drawn JOIN served ON served.candidates_asked = :candidates AND served.number = drawn.list WHERE random() < :clicks
+"""
+HISTORIES = """
+INSERT INTO feedback (event_id, article_id, user_id, type, at, received_at, writer)
+SELECT 'history-' || i, 'a' || floor(power(random(), 2) * :articles)::int, 'u' || i % :readers, 'click', at, at, 'past'
+FROM (
+    SELECT i, CAST(:start AS timestamptz) - (CAST(:clicks AS bigint) - i) * interval '5 seconds' AS at
+    FROM generate_series(CAST(:first AS bigint), CAST(:last AS bigint)) AS i
+) AS drawn
+"""
+SERVED = """
+CREATE UNLOGGED TABLE served AS
+SELECT cardinality(candidates) AS candidates_asked,
+    row_number() OVER (PARTITION BY cardinality(candidates) ORDER BY seq) AS number, *
+FROM impressions
+"""
+EMPTY = "TRUNCATE impressions, requests, feedback"
+SECONDARY = """
+SELECT i.indexname, replace(i.indexdef, ' ON ONLY ', ' ON ') AS definition FROM pg_indexes AS i
+WHERE i.tablename IN ('impressions', 'feedback') AND i.indexdef NOT LIKE 'CREATE UNIQUE%'
 """
 
 
@@ -50,45 +88,111 @@ class Sizes:
     readers: int
     impressions: int
 
+    @property
+    def days(self) -> int:
+        """Over which the log is spread, the last of them today; a small one is spread as thinly as a week would."""
+        return max(7, ceil(self.impressions / PER_DAY))
+
 
 async def fill(url: str, sizes: Sizes) -> None:
     """Fills a migrated, empty database."""
-    engine = create_engine(url, timeouts=LEARNING)
     now = datetime.now(UTC)
-    rng = np.random.default_rng(0)
+    await begin(url, sizes, now)
+    with api(url, free_port(), cores()[0]) as server:
+        for candidates in (SHORT, LONG):
+            await asyncio.to_thread(serve_lists, server, sizes.articles, candidates)
+    engine = create_engine(url, timeouts=FILLING)
     try:
-        async with writing(engine) as connection:
-            await articles.upsert(connection, list(newsroom(sizes.articles, now, rng)), now)
-            await versions.append(connection, initial_version(Config.profile("default", direction="random"), now))
-            await ensure_partitions(connection, [(now - timedelta(days=day)).date() for day in range(-1, DAYS + 1)])
+        await administer(engine, "ALTER SYSTEM SET autovacuum = off", "SELECT pg_reload_conf()")
         await fill_log(engine, sizes, now)
         async with writing(engine) as connection:
             await counters.count_hours(connection, now)
+        await settle(engine)
     finally:
         await engine.dispose()
 
 
-async def fill_log(engine: AsyncEngine, sizes: Sizes, now: datetime) -> None:
-    start = now - timedelta(days=DAYS)
-    values = {
-        "readers": sizes.readers,
-        "articles": sizes.articles,
-        "start": start,
-        "step": DAYS * 86_400 / (sizes.impressions + 1),
-        "observation": bytes(np.random.default_rng(1).integers(0, 256, 1_000, np.uint8)),  # as long as one of ten candidates
-        "scores": np.zeros(SHOWN, "<f4").tobytes(),
-        "clicks": CLICKS_PER_IMPRESSION,
-    }
-    for first in range(1, sizes.impressions + 1, CHUNK):
+async def begin(url: str, sizes: Sizes, now: datetime) -> None:
+    """Articles and a first version, in a migrated, empty database: what an API process needs."""
+    engine = create_engine(url, timeouts=FILLING)
+    try:
         async with writing(engine) as connection:
-            last = min(first + CHUNK - 1, sizes.impressions)
-            await connection.execute(text(IMPRESSIONS), values | {"first": first, "last": last})
+            await articles.upsert(connection, list(newsroom(sizes.articles, now, np.random.default_rng(0))), now)
+            await versions.append(connection, initial_version(Config.profile("default", direction="random"), now))
+    finally:
+        await engine.dispose()
+
+
+def serve_lists(server: Server, count: int, candidates: int) -> None:
+    """Real lists, for nobody in particular. Popularity falls off steeply: half of all candidates are of the newest quarter.
+
+    Raises:
+        RuntimeError: some were not served.
+    """
+    rng = np.random.default_rng(candidates)
+    bodies = []
+    for _ in range(LISTS):
+        rows = np.unique((rng.random(4 * candidates) ** 2 * count).astype(int))
+        chosen = rng.choice(rows, candidates, replace=False)
+        bodies.append(json.dumps({"k": 10, "candidates": [f"a{row}" for row in chosen]}).encode())
+    if errors := each_once(server, "/rank", bodies):
+        raise RuntimeError(f"{errors} of {LISTS} lists were not served")
+
+
+async def fill_log(engine: AsyncEngine, sizes: Sizes, now: datetime) -> None:
+    """Copies the lists that were served, without the indexes and triggers that a row at a time needs."""
+    start = now - timedelta(days=sizes.days)
+    long = min(REPLAY, sizes.impressions)
+    step = sizes.days * 86_400 / (sizes.impressions + 1)
+    values = {"readers": sizes.readers, "lists": LISTS, "start": start, "step": step, "clicks": CLICKS_PER_IMPRESSION}
+    async with bulk(engine) as connection:
+        await connection.execute(text(SERVED))
+        await connection.execute(text(EMPTY))
+        await ensure_partitions(connection, [(now - timedelta(days=day)).date() for day in range(-1, sizes.days + 1)])
+        indexes = (await connection.execute(text(SECONDARY))).all()
+        for index in indexes:
+            await connection.execute(text(f"DROP INDEX {index.indexname}"))
+    for first, last in chunks(HISTORY * sizes.readers):
+        async with bulk(engine) as connection:
+            counts = {"articles": sizes.articles, "readers": sizes.readers, "clicks": HISTORY * sizes.readers}
+            await connection.execute(text(HISTORIES), counts | {"start": start, "first": first, "last": last})
+    for candidates, begin, end in ((SHORT, 0, sizes.impressions - long), (LONG, sizes.impressions - long, sizes.impressions)):
+        for first, last in chunks(end - begin):
+            async with bulk(engine) as connection:
+                place = {"candidates": candidates, "first": begin + first, "last": begin + last}
+                await connection.execute(text(IMPRESSIONS), values | place)
+    async with bulk(engine) as connection:
+        await connection.execute(text("SELECT setval('impression_seq', :last)"), {"last": sizes.impressions})
+        await connection.execute(text("DROP TABLE served"))
+        for index in indexes:
+            await connection.execute(text(index.definition))
+
+
+def chunks(count: int) -> Iterator[tuple[int, int]]:
+    """1 … count in pieces of `CHUNK`, both ends included."""
+    for first in range(1, count + 1, CHUNK):
+        yield first, min(first + CHUNK - 1, count)
+
+
+@asynccontextmanager
+async def bulk(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    """A transaction that waits for no disk and fires no trigger: nobody else is there yet, and what it writes is consistent."""
+    async with writing(engine) as connection:
+        await connection.execute(text("SET LOCAL session_replication_role = replica"))
+        await connection.execute(text("SET LOCAL synchronous_commit = off"))
+        await connection.execute(text("SET LOCAL maintenance_work_mem = '512MB'"))
+        yield connection
+
+
+async def settle(engine: AsyncEngine) -> None:
+    """As autovacuum would leave it, and on the disk: the fill's own traces are not what is measured."""
+    await administer(engine, "VACUUM ANALYZE", "CHECKPOINT", "ALTER SYSTEM RESET autovacuum", "SELECT pg_reload_conf()")
+
+
+async def administer(engine: AsyncEngine, *statements: str) -> None:
     async with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
-        await analyse(connection)
-
-
-async def analyse(connection: AsyncConnection) -> None:
-    await connection.execute(text("VACUUM ANALYZE"))
+        for statement in statements:
+            await connection.execute(text(statement))
 
 
 def newsroom(count: int, now: datetime, rng: np.random.Generator) -> Iterator[Article]:

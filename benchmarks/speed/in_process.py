@@ -25,6 +25,15 @@ TREES = 200
 
 def decision_microseconds(articles: int) -> dict[str, float]:
     """CPU time of one decision on 100 candidates (features, both networks, interleaving) and of its peers, by name."""
+    decided, dense = decision(articles)
+    found = {"decision": typical(decided)}
+    if importlib.util.find_spec("lightgbm") is not None:
+        found["lightgbm"] = lightgbm_microseconds(dense, np.random.default_rng(1))
+    return found
+
+
+def decision(articles: int) -> tuple[Callable[[int], object], Floats]:
+    """A decision as a function of its number, in a busy newsroom for a reader with a past; and one list's dense inputs."""
     config, now, rng = Config(), datetime.now(UTC), np.random.default_rng(0)
     catalogue, reader = Catalogue(config), Reader(config.history_clicks)
     for article in newsroom(articles, now, rng):
@@ -41,12 +50,9 @@ def decision_microseconds(articles: int) -> dict[str, float]:
     served = Served(1, config, Scorer(model, config))
     lists = [tuple(f"a{i}" for i in rng.choice(articles, CANDIDATES, replace=False)) for _ in range(50)]
     requests = [RankRequest(f"r{i}", now, 10, "u", ids, Context("mobile", "home")) for i, ids in enumerate(lists)]
-    found = {"decision": typical(lambda i: decide(requests[i % 50], served, catalogue, reader, now))}
-    if importlib.util.find_spec("lightgbm") is not None:
-        rows, _ = catalogue.rows(lists[0], now)
-        dense = encode(observe(catalogue, reader, rows, Context(), now), config).dense
-        found["lightgbm"] = lightgbm_microseconds(dense, rng)
-    return found
+    rows, _ = catalogue.rows(lists[0], now)
+    dense = encode(observe(catalogue, reader, rows, Context(), now), config).dense
+    return lambda i: decide(requests[i % 50], served, catalogue, reader, now), dense
 
 
 def lightgbm_microseconds(dense: Floats, rng: np.random.Generator) -> float:
