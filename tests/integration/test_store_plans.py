@@ -144,6 +144,13 @@ async def test_the_next_impressions_to_learn_from(filled: AsyncConnection, first
     assert sum(scan.rows for scan in found) <= 200
 
 
+async def test_the_replay_of_a_retraining(filled: AsyncConnection, first: datetime) -> None:
+    newest = DAYS * PER_DAY
+    found = await scans(filled, lambda: impressions.newest_closed(filled, newest, first + timedelta(days=DAYS), "any", 20))
+    assert_indexed([scan for scan in found if scan.relation != "model_versions"], days=DAYS)  # empty here, so read whole
+    assert sum(scan.rows for scan in found) <= 200
+
+
 async def undecodable(rows: Awaitable[Any]) -> None:
     """These hollow impressions are read, but have no features to unpack."""
     with pytest.raises(CorruptCheckpoint):
@@ -172,3 +179,4 @@ async def test_counts_of_short_windows_read_no_older_days(filled: AsyncConnectio
 async def test_articles(filled: AsyncConnection) -> None:
     assert_indexed(await scans(filled, lambda: articles.get(filled, "a7")), days=0)
     assert_indexed(await scans(filled, lambda: articles.changed_since(filled, 2_990)), days=0)
+    assert_indexed(await scans(filled, lambda: articles.present(filled, ["a7", "a8", "unknown"])), days=0)
