@@ -16,10 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drn.errors import InvalidInput
+from drn.kernels import DOUBLE, INT, UNSIGNED, VOID, kernel, reads, sort_keys, writes
 from drn.types import Bools, Floats, Interleaving, Ints
-
-RANKERS = np.array([[0], [1]])  # the rows of everything that holds current and explore
-SORT_WHOLE = 1_000  # below it sorting all candidates is faster than selecting the few that were drawn
 
 
 def ranks(scores: Floats) -> Ints:
@@ -55,17 +53,23 @@ def interleave(
     Raises:
         InvalidInput: scores of different shapes or not finite, k < 1, τ < 0, or pins that contradict each other.
     """
-    scores = np.stack([current_scores, explore_scores]) if current_scores.shape == explore_scores.shape else None
-    if scores is None or tau < 0:
+    return interleave_by_seed(current_scores, explore_scores, k, tau, int(rng.integers(2**63)), pinned)
+
+
+def interleave_by_seed(
+    current_scores: Floats, explore_scores: Floats, k: int, tau: float, seed: int, pinned: Mapping[int, int] | None = None
+) -> Interleaving:
+    """`interleave` with all chance from a seed below 2⁶³: to set up a generator takes longer than to draw the list."""
+    if current_scores.shape != explore_scores.shape or tau < 0:
         raise InvalidInput("the two rankers must score the same candidates, and tau must not be negative")
+    scores = np.stack((current_scores, explore_scores))  # (2, n)
     fixed = _fit(scores, k, pinned or {})
     if not fixed:
-        chosen, rank = _draw(scores, min(k, scores.shape[1]), tau, rng)
-        return _with_shares(np.asarray(chosen, np.int32), np.zeros(len(chosen), np.bool_), rank, scores.shape[1], tau)
+        return _frozen(*_draw(scores, min(k, scores.shape[1]), tau, seed))
     pool = np.delete(np.arange(scores.shape[1], dtype=np.int32), list(fixed.values()))
-    chosen, rank = _draw(scores[:, pool], min(k, scores.shape[1]) - len(fixed), tau, rng)
-    shown, mask = _place(pool[chosen], fixed)
-    return _with_shares(shown, mask, rank, len(pool), tau)
+    drawn, free_credit, free_propensity = _draw(scores.take(pool, axis=1), min(k, scores.shape[1]) - len(fixed), tau, seed)
+    shown, mask = _place(pool[drawn], fixed)
+    return _frozen(shown, *_with_pins(free_credit, free_propensity, mask), mask)
 
 
 def ranked_alone(current_scores: Floats, k: int, pinned: Mapping[int, int] | None = None) -> Interleaving:
@@ -80,9 +84,9 @@ def ranked_alone(current_scores: Floats, k: int, pinned: Mapping[int, int] | Non
     """
     fixed = _fit(current_scores[None], k, pinned or {})
     pool = np.delete(np.arange(len(current_scores), dtype=np.int32), list(fixed.values()))
-    best = pool[_top(current_scores[pool], min(k, len(current_scores)) - len(fixed))]
-    shown, mask = _place(best, fixed)
-    return _frozen(shown, np.full(len(shown), 0.5), np.ones(len(shown)), mask)
+    best = np.argsort(-current_scores[pool], kind="stable")[: min(k, len(current_scores)) - len(fixed)]
+    shown, mask = _place(pool[best], fixed)
+    return _frozen(shown, np.full(len(shown), 0.5, np.float32), np.ones(len(shown), np.float32), mask)
 
 
 def slot_shares(current_rank: Ints, explore_rank: Ints, shown: Ints, pinned: Bools, tau: float) -> tuple[Floats, Floats]:
@@ -97,10 +101,10 @@ def slot_shares(current_rank: Ints, explore_rank: Ints, shown: Ints, pinned: Boo
         credit (k,), propensity (k,); 0.5 and 1 where pinned.
     """
     rank = _pool_ranks(current_rank, explore_rank, shown, pinned)  # (2, m)
-    free_credit, free_propensity = _shares(rank, len(current_rank) - int(pinned.sum()), tau)
-    credit, propensity = np.full(len(shown), 0.5), np.ones(len(shown))
-    credit[~pinned], propensity[~pinned] = free_credit, free_propensity
-    return credit.astype(np.float32), propensity.astype(np.float32)
+    n = len(current_rank) - int(pinned.sum())
+    free_credit, free_propensity = np.empty(rank.shape[1], np.float32), np.empty(rank.shape[1], np.float32)
+    shares(rank, _log_ranks(n), tau, free_credit, free_propensity)
+    return _with_pins(free_credit, free_propensity, pinned)
 
 
 def outcome(credit: Floats, clicked: Bools) -> float:
@@ -140,14 +144,9 @@ def swap_ratios(
     if mask[pairs].any():
         raise InvalidInput("a pinned slot was not drawn, so it cannot be swapped")
     rank = _pool_ranks(current_rank, explore_rank, shown, mask)  # (2, m)
-    slot = (np.cumsum(~mask) - 1)[pairs]  # (P, 2): the same slots, counted without pinned ones
-    swapped = np.repeat(rank[None], len(slot), axis=0)  # (P, 2, m)
-    row = np.arange(len(slot))
-    swapped[row, :, slot[:, 0]], swapped[row, :, slot[:, 1]] = rank[:, slot[:, 1]].T, rank[:, slot[:, 0]].T
-    rest = _log_rest(rank, len(current_rank) - int(mask.sum()), tau)  # (2, 1)
-    as_shown = np.logaddexp.reduce(_log_probabilities(rank, rest, tau), axis=-2).sum(axis=-1)  # ()
-    as_swapped = np.logaddexp.reduce(_log_probabilities(swapped, rest, tau), axis=-2).sum(axis=-1)  # (P,)
-    ratio: NDArray[np.float64] = 0.5 + 0.5 * np.tanh(0.5 * (as_swapped - as_shown))
+    slots = (np.cumsum(~mask) - 1)[pairs]  # (P, 2): the same slots, counted without pinned ones
+    ratio = np.empty(len(slots))
+    swapped_shares(rank, slots, _log_ranks(len(current_rank) - int(mask.sum())), tau, ratio)
     return ratio  # (P,)
 
 
@@ -181,94 +180,152 @@ def _fit(scores: Floats, k: int, pinned: Mapping[int, int]) -> dict[int, int]:
     return fixed
 
 
-def _draw(scores: Floats, m: int, tau: float, rng: np.random.Generator) -> tuple[list[int], NDArray[np.int64]]:
-    """m candidates of the pool, drawn one by one from the mixture, and their ranks (2, m)."""
-    n = scores.shape[1]
-    race = np.log(rng.standard_exponential((2, n)))  # (2, n)
-    race += tau * _log_ranks(n)
-    coins: list[bool] = (rng.random(m) < 0.5).tolist()
-    if n < SORT_WHOLE:
-        order = np.argsort(-scores, axis=1, kind="stable")  # (2, n)
-        arrivals = order[RANKERS, race.argsort(axis=1)[:, :m]]  # (2, m)
-        chosen = _merge(arrivals, coins)
-        rank = np.empty((2, n), np.int64)
-        rank[0, order[0]] = rank[1, order[1]] = np.arange(1, n + 1)
-        return chosen, rank[:, chosen]
-    drawn = [_top(-row, m) for row in race]
-    arrivals = np.stack([_top(row, int(ahead.max(initial=-1)) + 1)[ahead] for row, ahead in zip(scores, drawn, strict=True)])
-    chosen = _merge(arrivals, coins)
-    return chosen, _ranks_of(scores, chosen)
+def _draw(scores: Floats, m: int, tau: float, seed: int) -> tuple[Ints, Floats, Floats]:
+    """m candidates of the pool, drawn one by one from the mixture, their credit and propensity.  (m,), (m,), (m,)"""
+    keys = sort_keys(-scores)  # (2, n)
+    keys.sort(axis=1)
+    shown, rank = np.empty(m, np.int32), np.empty((2, m), np.int32)
+    credit, propensity = np.empty(m, np.float32), np.empty(m, np.float32)
+    log_ranks = _log_ranks(scores.shape[1])
+    race(keys, log_ranks, tau, seed, shown, rank)
+    shares(rank, log_ranks, tau, credit, propensity)
+    return shown, credit, propensity
 
 
-def _merge(arrivals: NDArray[np.int64], coins: list[bool]) -> list[int]:
-    """Takes the next candidate that is still free from the ranker that each coin names."""
-    taken: list[int] = []
-    free = set(arrivals.ravel().tolist())
-    queues = [iter(row) for row in arrivals.tolist()]
-    for coin in coins:
-        for candidate in queues[coin]:
-            if candidate in free:
-                free.remove(candidate)
-                taken.append(candidate)
-                break
-    return taken
+@kernel(UNSIGNED, INT, INT)
+def random_bits(seed: int, index: int) -> Any:
+    """64 random bits of one place in a seed's sequence, after SplitMix64 (Steele, Lea & Flood, OOPSLA 2014)."""
+    z = np.uint64(seed) + np.uint64(index + 1) * np.uint64(0x9E3779B97F4A7C15)
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))
 
 
-def _top(scores: NDArray[np.floating[Any]], m: int) -> NDArray[np.int64]:
-    """The m candidates with the highest scores, in order; equal scores by index, as `ranks` has it."""
-    if m < len(scores):
-        bar = -np.partition(-scores, m)[m]  # nothing below the (m + 1)-th score can be among the first m
-        among = np.flatnonzero(scores >= bar)
-    else:
-        among = np.arange(len(scores))
-    return among[np.argsort(-scores[among], kind="stable")[:m]]
+@kernel(DOUBLE, UNSIGNED)
+def uniform(bits: Any) -> float:
+    """A number between 0 and 1, neither of which it can be."""
+    return (np.float64(bits >> np.uint64(12)) + 0.5) * 2.0**-52
 
 
-def _ranks_of(scores: Floats, chosen: list[int]) -> NDArray[np.int64]:
-    """The ranks (2, m) of a few candidates, counted instead of sorted."""
-    rank = np.empty((2, len(chosen)), np.int64)
-    for row, own in zip(rank, scores, strict=True):
-        for slot, candidate in enumerate(chosen):
-            score = own[candidate]
-            row[slot] = 1 + np.count_nonzero(own > score) + np.count_nonzero(own[:candidate] == score)
-    return rank
+@kernel(VOID, reads("u8", 2), reads("f8", 1), DOUBLE, INT, writes("i4", 1), writes("i4", 2))
+def race(keys: NDArray[np.uint64], log_ranks: NDArray[np.float64], tau: float, seed: int, shown: Ints, rank: Ints) -> None:
+    """The drawn list and both ranks of its candidates. Each ranker's first m arrivals are enough to fill m slots.
+
+    Args:
+        keys: the pool in each ranker's order; the lower half is the candidate.  (2, n)
+        log_ranks: log 1 … log n.  (n,)
+        shown (m,), rank (2, m): filled here.
+    """
+    n, m = keys.shape[1], len(shown)
+    if m == 0:
+        return
+    arrivals = np.empty((2, m), np.int32)
+    times = np.empty(m)
+    for ranker in range(2):
+        arrived = 0
+        for place in range(n):
+            time = np.log(-np.log(uniform(random_bits(seed, ranker * n + place)))) + tau * log_ranks[place]
+            if arrived < m:
+                arrived += 1
+            elif time >= times[m - 1]:
+                continue
+            slot = arrived - 1
+            while slot > 0 and time < times[slot - 1]:
+                times[slot], arrivals[ranker, slot] = times[slot - 1], arrivals[ranker, slot - 1]
+                slot -= 1
+            times[slot], arrivals[ranker, slot] = time, np.int32(keys[ranker, place] & np.uint64(0xFFFFFFFF))
+
+    slot_of = np.full(n, -1, np.int32)
+    following = np.zeros(2, np.int64)
+    for slot in range(m):
+        coin = np.int64(random_bits(seed, 2 * n + slot) >> np.uint64(63))
+        while slot_of[arrivals[coin, following[coin]]] >= 0:
+            following[coin] += 1
+        shown[slot] = arrivals[coin, following[coin]]
+        slot_of[shown[slot]] = slot
+    for ranker in range(2):
+        for place in range(n):
+            slot = slot_of[np.int64(keys[ranker, place] & np.uint64(0xFFFFFFFF))]
+            if slot >= 0:
+                rank[ranker, slot] = place + 1
 
 
-def _pool_ranks(current_rank: Ints, explore_rank: Ints, shown: Ints, pinned: Bools) -> NDArray[np.int64]:
-    """The ranks (2, m) of the drawn candidates among the pool, which pinned ones have left."""
-    rank = np.stack([current_rank[shown], explore_rank[shown]]).astype(np.int64)  # (2, k)
-    free, fixed = rank[:, ~pinned], rank[:, pinned]
-    above: NDArray[np.int64] = (free[:, :, None] > fixed[:, None, :]).sum(axis=2)
-    return free - above
-
-
-def _log_rest(rank: NDArray[np.int64], n: int, tau: float) -> NDArray[np.float64]:
-    """log Σ rank^−τ over the candidates that were never shown, (2, 1); −inf when all were."""
-    if rank.shape[1] == n:
-        return np.full((2, 1), -np.inf)
-    weight = np.empty((2, n))
-    np.multiply(_log_ranks(n), -tau, out=weight)
-    weight[0, rank[0] - 1] = weight[1, rank[1] - 1] = -np.inf
-    peak = weight.max(axis=1, keepdims=True)
-    rest: NDArray[np.float64] = peak + np.log(np.exp(weight - peak).sum(axis=1, keepdims=True))
+@kernel(writes("f8", 2), reads("i4", 2), reads("f8", 1), DOUBLE)
+def log_rest(rank: Ints, log_ranks: NDArray[np.float64], tau: float) -> NDArray[np.float64]:
+    """log Σ rank^−τ over the candidates that were never shown, −inf when all were.  (2, m), (n,) → (2, 1)"""
+    n = len(log_ranks)
+    rest = np.full((2, 1), -np.inf)
+    for ranker in range(2):
+        shown = np.zeros(n, np.bool_)
+        for slot in range(rank.shape[1]):
+            shown[rank[ranker, slot] - 1] = True
+        best = 0
+        while best < n and shown[best]:
+            best += 1
+        if best < n:
+            total = 0.0
+            for place in range(best, n):
+                if not shown[place]:
+                    total += np.exp(-tau * (log_ranks[place] - log_ranks[best]))
+            rest[ranker, 0] = np.log(total) - tau * log_ranks[best]
     return rest
 
 
-def _log_probabilities(rank: NDArray[np.int64], rest: NDArray[np.float64], tau: float) -> NDArray[np.float64]:
-    """log P(slot's candidate | slots above) under each ranker: rank^−τ over the same sum of all that was left."""
-    weight = -tau * np.log(rank)  # (…, 2, m)
-    left = np.empty((*weight.shape[:-1], weight.shape[-1] + 1))
-    left[..., :1], left[..., 1:] = rest, weight[..., ::-1]
-    np.logaddexp.accumulate(left, axis=-1, out=left)
-    return weight - left[..., :0:-1]  # left: never shown, and shown here or below
+@kernel(VOID, reads("i4", 2), reads("f8", 2), reads("f8", 1), DOUBLE, writes("f8", 2))
+def log_probabilities(
+    rank: Ints, rest: NDArray[np.float64], log_ranks: NDArray[np.float64], tau: float, out: NDArray[np.float64]
+) -> None:
+    """log P(slot's candidate | slots above) under each ranker: rank^−τ over the same sum of all that was left.  (2, m)"""
+    for ranker in range(2):
+        left = rest[ranker, 0]  # never shown, and shown here or below
+        for slot in range(rank.shape[1] - 1, -1, -1):
+            weight = -tau * log_ranks[rank[ranker, slot] - 1]
+            left = max(left, weight) + np.log1p(np.exp(-abs(left - weight)))
+            out[ranker, slot] = weight - left
 
 
-def _shares(rank: NDArray[np.int64], n: int, tau: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+@kernel(VOID, reads("i4", 2), reads("f8", 1), DOUBLE, writes("f4", 1), writes("f4", 1))
+def shares(rank: Ints, log_ranks: NDArray[np.float64], tau: float, credit: Floats, propensity: Floats) -> None:
     """Credit (m,) and propensity (m,) of drawn slots with ranks (2, m) in a pool of n."""
-    log_p = _log_probabilities(rank, _log_rest(rank, n, tau), tau)  # (2, m)
-    credit: NDArray[np.float64] = 0.5 + 0.5 * np.tanh(0.5 * (log_p[1] - log_p[0]))  # = P_e / (P_e + P_c), without overflow
-    propensity: NDArray[np.float64] = 0.5 * np.exp(log_p).sum(axis=0)
-    return credit, propensity
+    log_p = np.empty(rank.shape)
+    log_probabilities(rank, log_rest(rank, log_ranks, tau), log_ranks, tau, log_p)
+    for slot in range(rank.shape[1]):
+        current, explore = log_p[0, slot], log_p[1, slot]
+        credit[slot] = 0.5 + 0.5 * np.tanh(0.5 * (explore - current))  # = P_e / (P_e + P_c), without overflow
+        propensity[slot] = 0.5 * (np.exp(current) + np.exp(explore))
+
+
+@kernel(VOID, reads("i4", 2), reads("i8", 2), reads("f8", 1), DOUBLE, writes("f8", 1))
+def swapped_shares(
+    rank: Ints, slots: NDArray[np.int64], log_ranks: NDArray[np.float64], tau: float, out: NDArray[np.float64]
+) -> None:
+    """P(R*) / (P(R) + P(R*)) of each pair of slots (P, 2) of a list with ranks (2, m)."""
+    rest = log_rest(rank, log_ranks, tau)
+    log_p = np.empty(rank.shape)
+    swapped = rank.copy()
+    as_shown = 0.0
+    for pair in range(-1, len(slots)):  # the list as it was shown first
+        if pair >= 0:
+            a, b = slots[pair]
+            swapped[:, a], swapped[:, b] = rank[:, b], rank[:, a]
+        log_probabilities(swapped, rest, log_ranks, tau, log_p)
+        likelihood = 0.0
+        for slot in range(rank.shape[1]):
+            high, low = max(log_p[0, slot], log_p[1, slot]), min(log_p[0, slot], log_p[1, slot])
+            likelihood += high + np.log1p(np.exp(low - high))
+        if pair < 0:
+            as_shown = likelihood
+        else:
+            swapped[:, a], swapped[:, b] = rank[:, a], rank[:, b]
+            out[pair] = 0.5 + 0.5 * np.tanh(0.5 * (likelihood - as_shown))
+
+
+def _pool_ranks(current_rank: Ints, explore_rank: Ints, shown: Ints, pinned: Bools) -> Ints:
+    """The ranks (2, m) of the drawn candidates among the pool, which pinned ones have left."""
+    rank = np.stack([current_rank[shown], explore_rank[shown]])  # (2, k)
+    free, fixed = rank[:, ~pinned], rank[:, pinned]
+    above = (free[:, :, None] > fixed[:, None, :]).sum(axis=2)
+    return np.ascontiguousarray(free - above, np.int32)
 
 
 def _place(free: NDArray[np.integer[Any]], fixed: Mapping[int, int]) -> tuple[Ints, Bools]:
@@ -281,17 +338,15 @@ def _place(free: NDArray[np.integer[Any]], fixed: Mapping[int, int]) -> tuple[In
     return shown, mask
 
 
-def _with_shares(shown: Ints, mask: Bools, rank: NDArray[np.int64], n: int, tau: float) -> Interleaving:
-    free_credit, free_propensity = _shares(rank, n, tau)
-    if len(free_credit) == len(shown):
-        return _frozen(shown, free_credit, free_propensity, mask)
-    credit, propensity = np.full(len(shown), 0.5), np.ones(len(shown))
-    credit[~mask], propensity[~mask] = free_credit, free_propensity
-    return _frozen(shown, credit, propensity, mask)
+def _with_pins(free_credit: Floats, free_propensity: Floats, pinned: Bools) -> tuple[Floats, Floats]:
+    """Credit and propensity of all slots: 0.5 and 1 where pinned.  (m,), (m,), (k,) → (k,), (k,)"""
+    credit, propensity = np.full(len(pinned), 0.5, np.float32), np.ones(len(pinned), np.float32)
+    credit[~pinned], propensity[~pinned] = free_credit, free_propensity
+    return credit, propensity
 
 
-def _frozen(shown: Ints, credit: NDArray[np.float64], propensity: NDArray[np.float64], mask: Bools) -> Interleaving:
-    merged = Interleaving(shown, credit.astype(np.float32), propensity.astype(np.float32), mask)
+def _frozen(shown: Ints, credit: Floats, propensity: Floats, pinned: Bools | None = None) -> Interleaving:
+    merged = Interleaving(shown, credit, propensity, np.zeros(len(shown), np.bool_) if pinned is None else pinned)
     for array in (merged.shown, merged.credit, merged.propensity, merged.pinned):
         array.setflags(write=False)
     return merged

@@ -18,6 +18,7 @@ from drn.types import Floats, Ints
 Formula = TypeVar("Formula", bound=Callable[..., Any])
 VOID = numba.void
 INT = numba.int64
+UNSIGNED = numba.uint64
 FLOAT = numba.float32
 DOUBLE = numba.float64
 ANY_ORDER = {"reassoc", "contract", "nsz"}  # lets sums run in vector registers; NaN and infinity keep their meaning

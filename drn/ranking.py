@@ -11,7 +11,7 @@ from drn.catalogue import Catalogue
 from drn.config import Config
 from drn.errors import InvalidInput, NoCandidates
 from drn.features import dense_names, encode, observe
-from drn.interleaving import interleave, ranked_alone
+from drn.interleaving import interleave_by_seed, ranked_alone
 from drn.readers import Reader
 from drn.scoring import Scorer
 from drn.types import Floats, Impression, Interleaving, Ints, Observation, RankRequest
@@ -120,8 +120,7 @@ def merge(scores: Floats, pinned: dict[int, int], k: int, seed: int | None, conf
     """The interleaved list, or the current network's own where there is no seed to explore with."""
     if seed is None:
         return ranked_alone(scores[0], k, pinned)
-    rng = np.random.default_rng(np.random.SeedSequence([config.root_seed, seed]))
-    return interleave(scores[0], scores[1], k, config.tau, rng, pinned)
+    return interleave_by_seed(scores[0], scores[1], k, config.tau, (config.root_seed + seed) % 2**63, pinned)
 
 
 def request_seed(request_id: str) -> int:
