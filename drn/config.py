@@ -96,7 +96,6 @@ class Config:
     major_epochs: float = parameter(2.0, "", "passes over replay per major update", low=0)
     major_batch: int = parameter(32, "", "impressions per gradient step", low=1)
     major_rate: float = parameter(1e-3, "", "learning rate of major updates (Adam)", low=0)
-    target_rate: float = parameter(0.01, "", "Polyak rate of the target network W'", low=0, high=1)
     listwise_weight: float = parameter(10.0, "", "weight of the listwise loss beside the TD loss; 0 is the paper's", low=0)
     gate: Gate = parameter("offline", "", "what a retrained network must pass: newest held-out hours, a duel, or nothing")
     gate_share: float = parameter(0.1, "", "newest share of replay held out for the offline gate", low=0, high=0.5)

@@ -37,8 +37,10 @@ STAGES: Mapping[tuple[str, str], str] = {
     ("drn.features", "encode"): "features from the logged observations",
     ("drn.transitions", "preference_pairs"): "preference pairs and swap ratios",
     ("drn.transitions", "pair_weights"): "preference pairs and swap ratios",
-    ("drn.retraining", "pairs_of"): "preference pairs and swap ratios",
-    ("drn.network", "collate"): "lists to batches",
+    ("drn.stacked", "of"): "lists laid end to end",
+    ("drn.stacked", "batch"): "batches",
+    ("drn.stacked", "preferences"): "batches",
+    ("drn.network", "collate"): "batches",
     ("drn.network", "advantage"): "forward",
     ("drn.network", "value"): "forward",
     ("drn.targets", "double_q_values"): "losses and targets",
@@ -46,7 +48,6 @@ STAGES: Mapping[tuple[str, str], str] = {
     ("drn.targets", "listwise_loss"): "losses and targets",
     ("torch.autograd", "grad"): "backward",
     ("drn.optimiser", "step"): "Adam",
-    ("drn.retraining", "follow"): "target network",
     ("drn.replay", "of"): "replay from the log",
     ("drn.replay", "sample"): "drawing batches",
     ("drn.retraining", "logged_quality"): "offline gate",
@@ -114,7 +115,7 @@ def flops(config: Config, lists: float, slots: float, candidates: int) -> float:
     """What `lists` lists with `slots` shown slots cost, successors included: every list is taken to have one.
 
     A product of (r, i) and (i, o) costs 2·r·i·o. First layers are gone through twice (forward, gradient of the weights), the
-    others three times (gradient of the inputs as well). Successors are only looked at: by W, A alone, and by W'.
+    others three times (gradient of the inputs as well). Once per pass successors are looked at: by W, A alone, and by W'.
     """
     shape, columns = input_shape(config), sum(column_counts(config))
     total = 0.0

@@ -2,11 +2,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 
 from drn.config import Config
 from drn.replay import Replay
-from drn.retraining import Trainer, held_out, logged_quality, quality, retrain
+from drn.retraining import Trainer, held_out, logged_quality, retrain
 from drn.transitions import TERMINAL, Experience
 from drn.types import Inputs, Weights
 
@@ -45,44 +44,57 @@ def trainer(*experiences: Experience, successors: list[int], **changes: float) -
     return Trainer(IDENTITY, Replay(experiences, np.array(successors)), 1.0, replace(CONFIG, **changes))
 
 
+def loss_of(one: Trainer, *lists: int) -> float:
+    return one.batch_loss(np.array(lists), one.following(np.array(lists))).item()
+
+
 def test_the_loss_of_two_linked_lists_by_hand():
     """γ = .4. s' of FIRST is SECOND, whose best candidate was not shown: Q = −1 + 2 = 1, so y = (1.4, .4) against
     Q = (.75, 0). SECOND is terminal: y = (0, 1) against Q = (−.5, −1). Huber: (.65² + .4² + .5²) / 2 and 2 − ½.
     """
-    loss = trainer(FIRST, SECOND, successors=[1, TERMINAL], gamma=0.4).batch_loss(np.array([0, 1]))
-    assert loss.item() == pytest.approx(((0.65**2 + 0.4**2 + 0.5**2) / 2 + 1.5) / 4, rel=1e-5)
+    loss = loss_of(trainer(FIRST, SECOND, successors=[1, TERMINAL], gamma=0.4), 0, 1)
+    assert loss == pytest.approx(((0.65**2 + 0.4**2 + 0.5**2) / 2 + 1.5) / 4, rel=1e-5)
 
 
 def test_without_discount_the_future_does_not_count():
-    loss = trainer(FIRST, SECOND, successors=[1, TERMINAL], gamma=0.0).batch_loss(np.array([0]))
-    assert loss.item() == pytest.approx((0.25**2 / 2) / 2, rel=1e-5)
+    loss = loss_of(trainer(FIRST, SECOND, successors=[1, TERMINAL], gamma=0.0), 0)
+    assert loss == pytest.approx((0.25**2 / 2) / 2, rel=1e-5)
 
 
 def test_slots_that_nobody_looked_at_have_no_target():
     unseen = replace(FIRST, examined=np.array([True, False]))
-    loss = trainer(unseen, successors=[TERMINAL]).batch_loss(np.array([0]))
-    assert loss.item() == pytest.approx(0.25**2 / 2, rel=1e-5)
+    loss = loss_of(trainer(unseen, successors=[TERMINAL]), 0)
+    assert loss == pytest.approx(0.25**2 / 2, rel=1e-5)
 
 
-def test_the_slow_copy_chooses_nothing_but_values_what_w_chose():
+def test_the_older_copy_chooses_nothing_but_values_what_w_chose():
     """W turned upside down likes SECOND's 0.0 best (its 2.0 became −2); the copy values that at −1 + 0."""
     one = trainer(FIRST, SECOND, successors=[1, TERMINAL])
     one.params["advantage.out.weight"] = -one.params["advantage.out.weight"]
     assert one.following(np.array([0, 1])).tolist() == [-1.0, 0.0]
 
 
-def test_the_slow_copy_follows_at_its_rate():
-    one = trainer(FIRST, successors=[TERMINAL], target_rate=0.25)
+def test_the_older_copy_is_what_w_was_a_pass_ago():
+    one = trainer(FIRST, successors=[TERMINAL])
     one.params["advantage.bias"] = one.params["advantage.bias"] + 4
-    one.follow()
-    assert one.target["advantage.bias"].tolist() == [1.0, 1.0]
+    assert one.target["advantage.bias"].tolist() == [0.0, 0.0]
+    one.following(np.array([0]))
+    assert one.target["advantage.bias"].tolist() == [4.0, 4.0]
+
+
+def test_lists_that_nobody_looked_at_are_not_learned_from_but_may_come_next():
+    """The batch of list 1 is list 1, though list 0 is not among the stacked ones; s' of list 1 is list 0: y = r + .4·(.5 + 9)."""
+    unseen = replace(FIRST, clicked=np.zeros(2, np.bool_), examined=np.zeros(2, np.bool_))
+    one = trainer(unseen, SECOND, successors=[TERMINAL, 0], gamma=0.4)
+    assert one.following(np.array([1])).tolist() == [0.0, 9.5]
+    assert loss_of(trainer(unseen, SECOND, successors=[TERMINAL, 0], gamma=0.0), 1) == pytest.approx((0.5**2 / 2 + 1.5) / 2)
 
 
 def test_the_listwise_loss_is_added_by_its_weight():
     """Not drawn from a mixture, so the rival counts whole: log(1 + e^(−.5 − .25)) = .3869."""
     alone = replace(FIRST, drawn=False)
-    plain = trainer(alone, successors=[TERMINAL]).batch_loss(np.array([0])).item()
-    both = trainer(alone, successors=[TERMINAL], listwise_weight=2.0).batch_loss(np.array([0])).item()
+    plain = loss_of(trainer(alone, successors=[TERMINAL]), 0)
+    both = loss_of(trainer(alone, successors=[TERMINAL], listwise_weight=2.0), 0)
     assert both - plain == pytest.approx(2 * np.log1p(np.exp(-0.75)), rel=1e-5)
 
 
@@ -97,9 +109,9 @@ def test_learning_lowers_the_loss_towards_the_reward():
 
 def test_the_gates_figures_by_hand():
     """FIRST's click is on top: 1. SECOND's is second: 1 / log2 3. The log's current scores of SECOND had it on top."""
-    params = {name: torch.from_numpy(tensor) for name, tensor in IDENTITY.items()}
     other = replace(SECOND, current_scores=np.array([0.0, 1.0, 5.0], np.float32))
-    assert quality(params, [FIRST, other], CONFIG) == pytest.approx((1 + 1 / np.log2(3)) / 2)
+    judge = trainer(FIRST, other, successors=[TERMINAL, TERMINAL])
+    assert judge.quality(np.array([0, 1])) == pytest.approx((1 + 1 / np.log2(3)) / 2)
     assert logged_quality([FIRST, other]) == 1.0
 
 

@@ -1,0 +1,84 @@
+"""Many lists as a few flat tensors: what a retraining takes its batches from, encoded once instead of once per batch."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from drn.config import Config
+from drn.network import Batch
+from drn.transitions import Experience, pair_weights, preference_pairs, shown_inputs
+
+Places = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stacked:
+    """L lists with their S shown slots and P preference pairs laid end to end."""
+
+    reader: Tensor  # (L, R)
+    content: Tensor  # (S, M)
+    dense: Tensor  # (S, D)
+    first: Places  # (L + 1,): each list's first slot, and S
+    examined: Tensor  # (S,)
+    reward: Tensor  # (S,)
+    pairs: Tensor  # (P, 2): slots counted from their list's first, the preferred one in front
+    weight: Tensor  # (P,): ρ
+    first_pair: Places  # (L + 1,)
+
+    @classmethod
+    def of(cls, lists: Sequence[Experience], config: Config) -> "Stacked":
+        """These lists, at least one, in this order."""
+        slots, pairs = [len(one.shown) for one in lists], [preference_pairs(one) for one in lists]
+        inputs = shown_inputs(lists[0], config)
+        reader = np.empty((len(lists), len(inputs.reader)), np.float32)
+        content = np.empty((sum(slots), inputs.content.shape[1]), np.int32)
+        dense = np.empty((sum(slots), inputs.dense.shape[1]), np.float32)
+        first, first_pair = starts(slots), starts([len(own) for own in pairs])
+        for i, one in enumerate(lists):
+            inputs, own = shown_inputs(one, config), slice(first[i], first[i + 1])
+            reader[i], content[own], dense[own] = inputs.reader, inputs.content, inputs.dense
+        weights = [pair_weights(one, own, config) for one, own in zip(lists, pairs, strict=True) if len(own)]
+        return cls(
+            reader=torch.from_numpy(reader),
+            content=torch.from_numpy(content),
+            dense=torch.from_numpy(dense),
+            first=first,
+            examined=torch.from_numpy(np.concatenate([one.examined for one in lists])),
+            reward=torch.from_numpy(np.concatenate([one.reward for one in lists])),
+            pairs=torch.from_numpy(np.concatenate(pairs)),
+            weight=torch.from_numpy(np.concatenate([np.zeros(0, np.float32), *weights])),
+            first_pair=first_pair,
+        )
+
+    def __len__(self) -> int:
+        return len(self.reader)
+
+    def batch(self, lists: Places) -> tuple[Batch, Tensor]:
+        """These lists, any of them as often as it is named, and the slots (N,) that they are here."""
+        slots, owner = spans(self.first, lists)
+        places = torch.from_numpy(slots)
+        batch = Batch(self.reader[torch.from_numpy(lists)], self.content[places], self.dense[places], torch.from_numpy(owner))
+        return batch, places
+
+    def preferences(self, lists: Places) -> tuple[Tensor, Tensor]:
+        """Their pairs (P, 2) as slots of the batch that `batch` makes of the same lists, and swap ratios ρ (P,)."""
+        places, owner = spans(self.first_pair, lists)
+        first = starts(self.first[lists + 1] - self.first[lists])[:-1]  # (B,): in the batch
+        found = torch.from_numpy(places)
+        return self.pairs[found] + torch.from_numpy(first[owner])[:, None], self.weight[found]
+
+
+def starts(lengths: Sequence[int] | Places) -> Places:
+    """Where each of these runs begins when they are laid end to end, and where the last one ends.  (B,) → (B + 1,)"""
+    return np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
+
+
+def spans(first: Places, runs: Places) -> tuple[Places, Places]:
+    """All places of these runs, run after run, and which run each belongs to.  (L + 1,), (B,) → (N,), (N,)"""
+    lengths = first[runs + 1] - first[runs]  # (B,)
+    owner = np.repeat(np.arange(len(runs)), lengths)  # (N,)
+    return np.arange(len(owner)) + (first[runs] - starts(lengths)[:-1])[owner], owner
