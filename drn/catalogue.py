@@ -3,7 +3,7 @@
 import hashlib
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from functools import lru_cache
 from itertools import repeat
@@ -130,11 +130,21 @@ class Catalogue:
 
     def click(self, row: int, at: int) -> None:
         """Counts a click at `at` (epoch seconds)."""
-        self._count(np.array([row], np.int32), at, KINDS.index("clicks"))
+        self.clicks([row], [at])
+
+    def clicks(self, rows: Sequence[int], seconds: Sequence[int]) -> None:
+        """Counts a click on each of some rows, one at least, at its second (since 1970); rows may repeat.  (n,), (n,)"""
+        clicked, at, kind = np.array(rows, np.int32), np.array(seconds, np.int64), KINDS.index("clicks")
+        self._counts.add_each(clicked, at, kind)
+        self._category_counts.add_each(self._category.take(clicked), at, kind)
 
     def expose(self, rows: Ints, at: int) -> None:
         """Counts one exposure of each row (rows distinct) at `at` (epoch seconds)."""
-        self._count(rows, at, KINDS.index("exposures"))
+        kind = KINDS.index("exposures")
+        self._counts.add(rows, 1, at, kind)
+        times = np.bincount(self._category.take(rows), minlength=self._config.category_slots + 1)
+        categories = np.flatnonzero(times).astype(np.int32)
+        self._category_counts.add(categories, times[categories].astype(np.uint32), at, kind)
 
     def advance(self, at: int) -> None:
         """Lets what `at` (epoch seconds) has left behind fall out of its window. Time never runs backwards."""
@@ -149,12 +159,6 @@ class Catalogue:
         self._counts.load(rows, counts, buckets, KINDS.index(kind), window)
         if window == DAY:
             self._category_counts.load(self._category[rows], counts, buckets, KINDS.index(kind), 0)
-
-    def _count(self, rows: Ints, at: int, kind: int) -> None:
-        self._counts.add(rows, 1, at, kind)
-        times = np.bincount(self._category.take(rows), minlength=self._config.category_slots + 1)
-        categories = np.flatnonzero(times).astype(np.int32)
-        self._category_counts.add(categories, times[categories].astype(np.uint32), at, kind)
 
     def _live(self, rows: Ints | slice, second: int) -> Bools:
         return (self._live_from[rows] <= second) & (second < self._live_until[rows])

@@ -168,3 +168,27 @@ def live_count(live_from: NDArray[np.int64], live_until: NDArray[np.int64], rows
         if row >= 0 and live_from[row] <= now < live_until[row]:
             live += 1
     return live
+
+
+@kernel(VOID, writes("u4", 2), writes("u4", 3), reads("i8", 1), reads("i8", 1), reads("i4", 1), reads("i8", 1), INT)
+def count_each(
+    counts: NDArray[np.uint32],
+    buckets: NDArray[np.uint32],
+    heads: NDArray[np.int64],
+    lengths: NDArray[np.int64],
+    rows: Ints,
+    seconds: NDArray[np.int64],
+    kind: int,
+) -> None:
+    """Counts one event per row and second in each of W windows, unless it has left that window; rows may repeat.
+
+    (rows, 2W), (2W, B, rows), (W,), (W,), (n,), (n,)
+    """
+    length = buckets.shape[1]
+    for i in range(len(rows)):
+        for window in range(len(heads)):
+            bucket = seconds[i] // lengths[window]
+            if bucket > heads[window] - length:
+                column = kind * len(heads) + window
+                buckets[column, bucket % length, rows[i]] += np.uint32(1)
+                counts[rows[i], column] += np.uint32(1)

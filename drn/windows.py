@@ -9,6 +9,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from drn.kernels import count_each
 from drn.types import Ints
 
 BUCKETS = 24  # per window: its far edge is sharp to 4 %
@@ -42,6 +43,11 @@ class SlidingCounts:
         columns, places = (kind * len(buckets) + inside)[:, None], (buckets[inside] % BUCKETS)[:, None]  # (w, 1)
         self._buckets[columns, places, rows] += np.uint32(times)
         self.counts[rows, columns] += np.uint32(times)
+
+    def add_each(self, rows: Ints, seconds: NDArray[np.int64], kind: int) -> None:
+        """Counts one event of one kind for each row at its second (since 1970); rows may repeat, in any order.  (n,), (n,)"""
+        self.advance(int(seconds.max()))
+        count_each(self.counts, self._buckets, self._heads, self._lengths, rows, seconds, kind)
 
     def advance(self, at: int) -> None:
         """Lets what `at` (epoch seconds) has left behind fall out of its window. Time never runs backwards."""

@@ -255,8 +255,7 @@ class Follower:
             await self._follow_articles(connection)
         for each in shown:
             live.show(each.seq, each.article_ids, each.user_id, each.at, ours=False)
-        for stored in events:
-            live.note(stored.seq, stored.event, ours=False)
+        live.note([(stored.seq, stored.event) for stored in events], ours=False)
         live.end_look(look)
         live.impressions.settle(time.monotonic())
         live.events.settle(time.monotonic())

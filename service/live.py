@@ -99,17 +99,23 @@ class Live:
         """Counts a list that this process has served and logged."""
         self.show(seq, impression.article_ids, impression.user_id, impression.at, ours=True)
 
-    def note(self, seq: int, event: Event, *, ours: bool) -> None:
-        """Applies one committed event. Only clicks are features; other events wait in the log for their update."""
-        if not self.events.add(seq) or event.type != CLICK:
-            return
-        row = self.catalogue.row(event.article_id)
-        if row is None:
-            return
-        at = epoch(event.at)
-        self.catalogue.click(row, at)
-        if (reader := self._touch(event.user_id, ours)) is not None:
-            reader.click(row, at)
+    def note(self, events: Iterable[tuple[int, Event]], *, ours: bool) -> None:
+        """Applies committed events, each with its place in the log.
+
+        Only clicks are features; other events wait in the log for their update.
+        """
+        rows: list[int] = []
+        seconds: list[int] = []
+        for seq, event in events:
+            if not self.events.add(seq) or event.type != CLICK or (row := self.catalogue.row(event.article_id)) is None:
+                continue
+            at = epoch(event.at)
+            rows.append(row)
+            seconds.append(at)
+            if (reader := self._touch(event.user_id, ours)) is not None:
+                reader.click(row, at)
+        if rows:
+            self.catalogue.clicks(rows, seconds)
 
     def cached_reader(self, user_id: str) -> Reader | None:
         """The reader, if in memory; the ones asked for least recently are dropped first."""

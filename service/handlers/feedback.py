@@ -63,8 +63,7 @@ async def store_and_apply(node: Node, events: Sequence[Event], now: datetime) ->
         recorded = await feedback.record(connection, [attributed(event, lists) for event in events], node.writer_id, now)
     if known:
         await node.follower.follow_articles()
-    for each in recorded.stored:
-        node.live.note(each.seq, each.event, ours=True)
+    node.live.note([(each.seq, each.event) for each in recorded.stored], ours=True)
     return recorded
 
 

@@ -112,6 +112,27 @@ def test_counts_loaded_at_start_equal_counts_followed_live() -> None:
     assert (followed.counts == loaded.counts).all()
 
 
+def test_clicks_counted_together_in_any_order_are_those_counted_one_by_one() -> None:
+    together, apart = Catalogue(CONFIG), Catalogue(CONFIG)
+    for catalogue in (together, apart):
+        for i, category in enumerate(("sport", "sport", None)):
+            catalogue.put(article(f"a{i}", category=category))
+    rng = np.random.default_rng(0)
+    ages = np.concatenate([rng.integers(0, span + 100, 20) for span in WINDOWS])
+    rows = rng.integers(3, size=len(ages)).tolist()
+    seconds = (epoch(NOW) - ages).tolist()
+    for i in np.argsort(seconds, kind="stable"):
+        apart.click(rows[i], seconds[i])
+    together.clicks(rows[:50], seconds[:50])
+    together.clicks(rows[50:], seconds[50:])
+    apart.advance(epoch(NOW) + 60)
+    together.advance(epoch(NOW) + 60)
+    assert together.counts.tolist() == apart.counts.tolist()
+    assert together.counts[:, WINDOWS.index(31_536_000)].sum() == (ages < 31_536_000).sum()
+    every = np.arange(3, dtype=np.int32)
+    assert together.category_counts(every).tolist() == apart.category_counts(every).tolist()
+
+
 def test_a_category_counts_what_happens_to_all_its_articles() -> None:
     catalogue = Catalogue(CONFIG)
     for i, category in enumerate(("sport", "sport", "politics", None)):

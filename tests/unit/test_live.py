@@ -35,7 +35,7 @@ def clicks(live: Live, article_id: str) -> int:
 
 def test_a_click_counts_for_the_article_and_its_reader(live: Live) -> None:
     live.keep("u1", live.build_reader([], {}))
-    live.note(1, click("e1", "a0"), ours=True)
+    live.note([(1, click("e1", "a0"))], ours=True)
     reader = live.cached_reader("u1")
     assert reader is not None
     assert reader.times_read(np.array([0, 1], np.int32)).tolist() == [1, 0]
@@ -44,15 +44,15 @@ def test_a_click_counts_for_the_article_and_its_reader(live: Live) -> None:
 
 def test_a_place_in_the_log_is_applied_once(live: Live) -> None:
     for _ in range(2):
-        live.note(7, click("e1", "a0"), ours=True)
-        live.note(7, click("e1", "a0"), ours=False)
+        live.note([(7, click("e1", "a0"))], ours=True)
+        live.note([(7, click("e1", "a0"))], ours=False)
         live.show(3, ["a0", "a1"], "u1", NOW, ours=True)
     assert clicks(live, "a0") == 1
     assert live.catalogue.counts[0, 5] == 1
 
 
 def test_other_events_are_no_clicks(live: Live) -> None:
-    live.note(1, click("e1", "a0", kind="dwell"), ours=True)
+    live.note([(1, click("e1", "a0", kind="dwell"))], ours=True)
     assert clicks(live, "a0") == 0
 
 
@@ -61,7 +61,7 @@ def test_news_from_another_process_drops_a_reader_who_may_hold_it_already(live: 
     live.keep("u1", live.build_reader([("a0", NOW)], {}))
     live.end_look(look)
     look = live.begin_look(in_doubt=False)
-    live.note(1, click("e1", "a0"), ours=False)
+    live.note([(1, click("e1", "a0"))], ours=False)
     assert live.cached_reader("u1") is None
     assert clicks(live, "a0") == 1
 
@@ -70,7 +70,7 @@ def test_news_from_another_process_reaches_a_reader_who_cannot_hold_it_yet(live:
     live.keep("u1", live.build_reader([], {}))
     live.end_look(live.begin_look(in_doubt=False))
     live.begin_look(in_doubt=False)
-    live.note(1, click("e1", "a0"), ours=False)
+    live.note([(1, click("e1", "a0"))], ours=False)
     live.show(1, ["a1"], "u1", NOW, ours=False)
     reader = live.cached_reader("u1")
     assert reader is not None
@@ -132,7 +132,7 @@ def test_a_reader_in_memory_is_what_the_log_says(actions: list[str]) -> None:
 
 def test_a_reader_with_news_while_being_read_is_not_kept(live: Live) -> None:
     live.begin_loading("u1")
-    live.note(1, click("e1", "a0"), ours=True)
+    live.note([(1, click("e1", "a0"))], ours=True)
     assert not live.keep("u1", live.build_reader([], {}))
     assert live.cached_reader("u1") is None
     live.begin_loading("u1")
@@ -142,7 +142,7 @@ def test_a_reader_with_news_while_being_read_is_not_kept(live: Live) -> None:
 
 def test_a_reader_who_could_not_be_read_is_not_being_read(live: Live) -> None:
     live.begin_loading("u1")
-    live.note(1, click("e1", "a0"), ours=True)
+    live.note([(1, click("e1", "a0"))], ours=True)
     live.end_loading("u1")
     assert live.loading == 0
     assert live.keep("u1", live.build_reader([], {}))
