@@ -1,6 +1,7 @@
-"""Scores of both networks at once, in numpy: the first layer of A split by group, the two networks as one product.
+"""Scores of both networks at once: the first layer of A split by group, the two networks side by side.
 
 Equal to the plain forward of the same weights (`drn.network`) to 1e-5; a property test holds it to that.
+Shapes: n candidates, H units of A's first layer, Hv of V's, R reader inputs, C content slots, M content columns.
 """
 
 from collections.abc import Callable
@@ -9,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drn.config import Config
+from drn.kernels import VOID, kernel, reads, writes
 from drn.types import Floats, Inputs, Ints, Model, Weights
 
 
@@ -27,8 +29,7 @@ class Scorer:
         towers = [tower for tower in (self._advantage, self._value) if tower is not None]
         self._bias = np.concatenate([tower.bias for tower in towers])  # (2H + 2Hv,)
         self._reader = np.hstack([tower.groups.pop("reader") for tower in towers]) if self._value else None  # (R, 2H + 2Hv)
-        self._parts = np.empty((0, self._advantage.width), np.float32)  # (rows, 2H)
-        self._revisions = np.empty(0, np.int32)  # (rows,)
+        self._parts = ArticleParts(0, self._advantage.width)
 
     def scores(self, inputs: Inputs, rows: Ints | None = None, revisions: NDArray[np.int32] | None = None) -> Floats:
         """Q(s, a) of every candidate.  (2, n): current, explore.
@@ -38,41 +39,34 @@ class Scorer:
             revisions: the catalogue's content revision by row; with both, article parts are kept between calls.
         """
         tower = self._advantage
+        shared = self._bias if self._reader is None else reader_sums(inputs.reader, self._reader, self._bias)
+        n = len(inputs.dense)
+        first = inputs.dense @ tower.dense if tower.dense is not None else np.zeros((n, tower.width), np.float32)  # (n, 2H)
         if rows is None or revisions is None:
-            first = tower.content_part(inputs.content)  # (n, 2H)
+            rows, revisions, parts = np.arange(n, dtype=np.int32), np.zeros(n, np.int32), ArticleParts(n, tower.width)
         else:
-            first = self._kept_parts(inputs, rows, revisions)
-        shared = self._reader_part(inputs.reader)  # (2H + 2Hv,)
-        first += shared[: tower.width]
-        if "dense" in tower.groups:
-            first += inputs.dense @ tower.groups["dense"]
-        advantage = tower.outputs(first, self._activate)  # (2, n)
-        if self._value is None:
-            return advantage
-        return advantage + self._value.outputs(shared[None, tower.width :], self._activate)  # (2, n) + (2, 1)
+            parts = self._parts = self._parts.up_to(len(revisions))
+        add_parts(inputs.content, rows, revisions, tower.content, parts.stamps, parts.sums, shared, first)
+        value = np.zeros((2, 1), np.float32)
+        if self._value is not None:
+            value = self._value.outputs(shared[None, tower.width :], self._activate, value)
+        return tower.outputs(first, self._activate, value)
 
-    def _reader_part(self, reader: Floats) -> Floats:
-        """What all candidates share of both towers' first layers.  (R,) → (2H + 2Hv,)
 
-        Most reader inputs are zero, so the product is a sum over the few rows that are not.
-        """
-        if self._reader is None:
-            return self._bias
-        filled = np.flatnonzero(reader)
-        return np.asarray(self._bias + reader.take(filled) @ self._reader.take(filled, axis=0))
+class ArticleParts:
+    """What articles add to the first layer, by catalogue row, and the content revision that it was made of."""
 
-    def _kept_parts(self, inputs: Inputs, rows: Ints, revisions: NDArray[np.int32]) -> Floats:
-        if len(self._revisions) < len(revisions):
-            parts = np.empty((len(revisions), self._advantage.width), np.float32)
-            parts[: len(self._parts)] = self._parts
-            stamps = np.full(len(revisions), -1, np.int32)
-            stamps[: len(self._revisions)] = self._revisions
-            self._parts, self._revisions = parts, stamps
-        stale = np.flatnonzero(self._revisions[rows] != revisions[rows])
-        if len(stale):
-            self._parts[rows[stale]] = self._advantage.content_part(inputs.content[stale])
-            self._revisions[rows[stale]] = revisions[rows[stale]]
-        return self._parts.take(rows, axis=0)
+    def __init__(self, rows: int, width: int) -> None:
+        self.sums = np.empty((rows, width), np.float32)  # (rows, 2H)
+        self.stamps = np.full(rows, -1, np.int32)  # (rows,): −1 where nothing has been made yet
+
+    def up_to(self, rows: int) -> "ArticleParts":
+        """The same with room for so many rows."""
+        if rows <= len(self.stamps):
+            return self
+        longer = ArticleParts(rows, self.sums.shape[1])
+        longer.sums[: len(self.sums)], longer.stamps[: len(self.stamps)] = self.sums, self.stamps
+        return longer
 
 
 class Tower:
@@ -88,25 +82,90 @@ class Tower:
         self.groups = {group: beside(group) for group in ("reader", "content", "dense") if f"{name}.{group}" in pair[0]}
         self.bias = beside("bias")  # (2H,)
         self.width = len(self.bias)
-        if "content" in self.groups:  # an empty column finds a row of zeros
-            self.groups["content"] = np.vstack([self.groups["content"], np.zeros(self.width, np.float32)])
+        self.dense = self.groups.get("dense")  # (D, 2H)
+        self.content = self.groups.get("content", np.zeros((0, self.width), np.float32))  # (C, 2H)
         depth = sum(tensor.startswith(f"{name}.") and tensor[len(name) + 1].isdigit() for tensor in pair[0]) // 2
         self.hidden = [(stacked(f"{i}.weight"), stacked(f"{i}.bias")[:, None]) for i in range(1, depth + 1)]
-        self.out = stacked("out.weight")[:, :, None]  # (2, H, 1)
+        self.out = stacked("out.weight")  # (2, H of the last layer)
         self.out_bias = stacked("out.bias")  # (2, 1)
 
-    def content_part(self, content: NDArray[np.uint16]) -> Floats:
-        """One-hot inputs are row sums, not products.  (n, M) → (n, 2H)"""
-        if "content" not in self.groups:
-            return np.zeros((len(content), self.width), np.float32)
-        return np.asarray(self.groups["content"][content].sum(axis=1))
-
-    def outputs(self, first: Floats, activate: Callable[[Floats], Floats]) -> Floats:
-        """From the first layer's sums to one number per candidate and network.  (n, 2H) → (2, n)"""
+    def outputs(self, first: Floats, activate: Callable[[Floats], Floats], offset: Floats) -> Floats:
+        """From the first layer's sums to one number per candidate and network, on top of `offset`.  (n, 2H), (2, 1) → (2, n)"""
         layer = activate(first).reshape(len(first), 2, -1).transpose(1, 0, 2)  # (2, n, H)
         for weight, bias in self.hidden:
-            layer = activate(layer @ weight + bias)
-        return np.asarray((layer @ self.out)[:, :, 0] + self.out_bias)
+            layer = layer @ weight
+            layer += bias
+            layer = activate(layer)
+        out = np.empty(layer.shape[:2], np.float32)
+        last_layer(np.ascontiguousarray(layer), self.out, self.out_bias + offset, out)
+        return out
+
+
+@kernel(writes("f4", 1), reads("f4", 1), reads("f4", 2), reads("f4", 1))
+def reader_sums(reader: Floats, weights: Floats, bias: Floats) -> Floats:
+    """What all candidates share of the first layers; most reader inputs are zero.  (R,), (R, 2H + 2Hv) → (2H + 2Hv,)"""
+    sums = bias.copy()
+    for i in range(len(reader)):
+        x = reader[i]
+        if x != 0:
+            for unit in range(len(sums)):
+                sums[unit] += x * weights[i, unit]
+    return sums
+
+
+@kernel(
+    VOID,
+    reads("u2", 2),
+    reads("i4", 1),
+    reads("i4", 1),
+    reads("f4", 2),
+    writes("i4", 1),
+    writes("f4", 2),
+    reads("f4", 1),
+    writes("f4", 2),
+)
+def add_parts(
+    content: NDArray[np.uint16],
+    rows: Ints,
+    revisions: Ints,
+    table: Floats,
+    stamps: Ints,
+    parts: Floats,
+    shared: Floats,
+    first: Floats,
+) -> None:
+    """Adds to every candidate's first layer its article's part and what all share. One-hot inputs are row sums.
+
+    Args:
+        content (n, M), rows (n,): the candidates', and revisions: the catalogue's, by row
+        table: weights of the content slots.  (C, 2H)
+        stamps, parts: what is kept, by row; an article of another revision is made anew.  (rows,), (rows, 2H)
+        shared: the first 2H numbers are added to all.
+    """
+    n, width = first.shape
+    for i in range(n):
+        row = rows[i]
+        if stamps[row] != revisions[row]:
+            stamps[row] = revisions[row]
+            parts[row] = 0
+            for column in range(content.shape[1]):
+                slot = content[i, column]
+                if slot < len(table):
+                    for unit in range(width):
+                        parts[row, unit] += table[slot, unit]
+        for unit in range(width):
+            first[i, unit] += parts[row, unit] + shared[unit]
+
+
+@kernel(VOID, reads("f4", 3), reads("f4", 2), reads("f4", 2), writes("f4", 2))
+def last_layer(layer: Floats, weights: Floats, offset: Floats, out: Floats) -> None:
+    """One number per candidate and network.  (2, n, H), (2, H), (2, 1) → (2, n)"""
+    for network in range(layer.shape[0]):
+        for i in range(layer.shape[1]):
+            total = offset[network, 0]
+            for unit in range(layer.shape[2]):
+                total += layer[network, i, unit] * weights[network, unit]
+            out[network, i] = total
 
 
 def relu(x: Floats) -> Floats:
