@@ -3,7 +3,7 @@
 import hashlib
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from functools import lru_cache
 from itertools import repeat
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from drn.config import Config
 from drn.errors import InvalidInput
-from drn.kernels import live_count
+from drn.kernels import live_and_distinct
 from drn.types import Article, Bools, Floats, Ints
 from drn.windows import BUCKETS, SlidingCounts, extended
 
@@ -106,12 +106,14 @@ class Catalogue:
     def ids(self, rows: Ints) -> tuple[str, ...]:
         return tuple(map(self._ids.__getitem__, rows.tolist()))
 
-    def rows(self, article_ids: Iterable[str], now: datetime) -> tuple[Ints, tuple[str, ...]]:
+    def rows(self, article_ids: Sequence[str], now: datetime) -> tuple[Ints, tuple[str, ...]]:
         """Rows of the rankable articles among the ids, first mention only, and the ids that are not rankable."""
-        ids, second = list(dict.fromkeys(article_ids)), epoch(now)
-        rows = np.array([*map(self._rows.get, ids, repeat(-1))], np.int32)
-        if live_count(self._live_from, self._live_until, rows, second) == len(rows):
+        second = epoch(now)
+        rows = self._found(article_ids)
+        if live_and_distinct(self._live_from, self._live_until, rows, second):
             return rows, ()
+        ids = [*dict.fromkeys(article_ids)]
+        rows = self._found(ids)
         rankable = (rows >= 0) & self._live(rows, second)
         return rows[rankable], tuple([ids[i] for i in np.flatnonzero(~rankable)])
 
@@ -134,17 +136,12 @@ class Catalogue:
 
     def clicks(self, rows: Sequence[int], seconds: Sequence[int]) -> None:
         """Counts a click on each of some rows, one at least, at its second (since 1970); rows may repeat.  (n,), (n,)"""
-        clicked, at, kind = np.array(rows, np.int32), np.array(seconds, np.int64), KINDS.index("clicks")
-        self._counts.add_each(clicked, at, kind)
-        self._category_counts.add_each(self._category.take(clicked), at, kind)
+        self._count(np.array(rows, np.int32), np.array(seconds, np.int64), KINDS.index("clicks"))
 
     def expose(self, rows: Ints, at: int) -> None:
-        """Counts one exposure of each row (rows distinct) at `at` (epoch seconds)."""
-        kind = KINDS.index("exposures")
-        self._counts.add(rows, 1, at, kind)
-        times = np.bincount(self._category.take(rows), minlength=self._config.category_slots + 1)
-        categories = np.flatnonzero(times).astype(np.int32)
-        self._category_counts.add(categories, times[categories].astype(np.uint32), at, kind)
+        """Counts one exposure of each row at `at` (epoch seconds); rows may repeat."""
+        if len(rows):
+            self._count(rows, np.full(len(rows), at), KINDS.index("exposures"))
 
     def advance(self, at: int) -> None:
         """Lets what `at` (epoch seconds) has left behind fall out of its window. Time never runs backwards."""
@@ -159,6 +156,14 @@ class Catalogue:
         self._counts.load(rows, counts, buckets, KINDS.index(kind), window)
         if window == DAY:
             self._category_counts.load(self._category[rows], counts, buckets, KINDS.index(kind), 0)
+
+    def _count(self, rows: Ints, seconds: NDArray[np.int64], kind: int) -> None:
+        self._counts.add_each(rows, seconds, kind)
+        self._category_counts.add_each(self._category.take(rows), seconds, kind)
+
+    def _found(self, article_ids: Sequence[str]) -> Ints:
+        """Rows of known articles, −1 for others."""
+        return np.fromiter(map(self._rows.get, article_ids, repeat(-1)), np.int32, len(article_ids))
 
     def _live(self, rows: Ints | slice, second: int) -> Bools:
         return (self._live_from[rows] <= second) & (second < self._live_until[rows])

@@ -17,6 +17,7 @@ from drn.types import Floats, Ints
 
 Formula = TypeVar("Formula", bound=Callable[..., Any])
 VOID = numba.void
+BOOL = numba.boolean
 INT = numba.int64
 UNSIGNED = numba.uint64
 FLOAT = numba.float32
@@ -32,6 +33,11 @@ def reads(kind: str, dimensions: int) -> Any:
 def writes(kind: str, dimensions: int) -> Any:
     """An array that the kernel makes, or fills for its caller."""
     return numba.types.Array(numba.from_dtype(np.dtype(kind)), dimensions, "C")
+
+
+def tuple_of(*kinds: Any) -> Any:
+    """Several values that a kernel returns."""
+    return numba.types.Tuple(kinds)  # type: ignore[no-untyped-call]  # numba has types for some of itself
 
 
 def kernel(returns: Any, *arguments: Any) -> Callable[[Formula], Formula]:
@@ -160,14 +166,23 @@ def ages(published: NDArray[np.int64], rows: Ints, now: int) -> Ints:
     return found
 
 
-@kernel(INT, reads("i8", 1), reads("i8", 1), reads("i4", 1), INT)
-def live_count(live_from: NDArray[np.int64], live_until: NDArray[np.int64], rows: Ints, now: int) -> int:
-    """For how many of these rows from ≤ now < until; a negative row is none.  (rows,), (rows,), (n,)"""
-    live = 0
+@kernel(BOOL, reads("i8", 1), reads("i8", 1), reads("i4", 1), INT)
+def live_and_distinct(live_from: NDArray[np.int64], live_until: NDArray[np.int64], rows: Ints, now: int) -> bool:
+    """Whether each of these rows has from ≤ now < until and none comes twice; a negative row is none.  (rows,), (rows,), (n,)"""
+    places = 4
+    while places < 2 * len(rows):
+        places *= 2
+    met = np.full(places, -1, np.int32)  # a hash table: a row lies at its own place or at the next ones that were free
     for row in rows:
-        if row >= 0 and live_from[row] <= now < live_until[row]:
-            live += 1
-    return live
+        if row < 0 or now < live_from[row] or now >= live_until[row]:
+            return False
+        place = row & (places - 1)
+        while met[place] >= 0:
+            if met[place] == row:
+                return False
+            place = (place + 1) & (places - 1)
+        met[place] = row
+    return True
 
 
 @kernel(VOID, writes("u4", 2), writes("u4", 3), reads("i8", 1), reads("i8", 1), reads("i4", 1), reads("i8", 1), INT)

@@ -34,7 +34,7 @@ def decide(request: RankRequest, served: Served, catalogue: Catalogue, reader: R
         InvalidInput: pins contradict each other, the list's length or the exclusions.
     """
     rows, unknown = candidate_rows(request, catalogue, now)
-    candidates = catalogue.ids(rows)
+    candidates = candidate_ids(request, catalogue, rows)
     observation = observe(catalogue, reader, rows, request.context, now)
     scores, fallback = score(observation, served, rows, catalogue.content_revision)
     pins = tuple(pin for pin in request.pinned if pin.article_id not in unknown)
@@ -76,10 +76,11 @@ def derive(logged: Impression, served: Served) -> Impression:
 
 def candidate_rows(request: RankRequest, catalogue: Catalogue, now: datetime) -> tuple[Ints, tuple[str, ...]]:
     """Rows to rank, pinned articles among them, and the ids asked for that cannot be."""
-    check_pins(request)
+    if request.pinned:
+        check_pins(request)
     pinned = [pin.article_id for pin in request.pinned]
     if request.candidates is not None:
-        rows, unknown = catalogue.rows([*request.candidates, *pinned], now)
+        rows, unknown = catalogue.rows([*request.candidates, *pinned] if pinned else request.candidates, now)
     else:
         _, unknown = catalogue.rows(pinned, now)
         rows = catalogue.live(now)
@@ -89,6 +90,13 @@ def candidate_rows(request: RankRequest, catalogue: Catalogue, now: datetime) ->
     if not len(rows):
         raise NoCandidates(unknown)
     return rows, unknown
+
+
+def candidate_ids(request: RankRequest, catalogue: Catalogue, rows: Ints) -> tuple[str, ...]:
+    """The ids of these rows, which `candidate_rows` found: the request's own where nothing was dropped or added."""
+    if request.candidates is not None and len(rows) == len(request.candidates) and not request.pinned:
+        return request.candidates
+    return catalogue.ids(rows)
 
 
 def check_pins(request: RankRequest) -> None:

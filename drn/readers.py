@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from drn.kernels import counts_of
+from drn.kernels import counts_of, kernel, reads, tuple_of, writes
 from drn.types import Ints
 
 
@@ -66,8 +66,7 @@ class Reader:
 
     def show(self, rows: Ints | Iterable[int]) -> None:
         """Counts one more showing of each row (rows distinct)."""
-        shown = np.asarray(rows, np.int32)
-        self.load_shown(shown, np.ones(len(shown), np.uint16))
+        self._shown = Times(*counted_once_more(*self._shown, np.sort(np.asarray(rows, np.int32))))
 
     def load_shown(self, rows: NDArray[np.int32], counts: NDArray[np.uint16]) -> None:
         """Adds `counts` showings of `rows` (distinct)."""
@@ -94,3 +93,29 @@ class Reader:
     def first_since(self, at: int) -> int:
         """Index of the first click at or after `at`."""
         return bisect_left(self._click_times, at)
+
+
+@kernel(tuple_of(writes("i4", 1), writes("u2", 1)), reads("i4", 1), reads("u2", 1), reads("i4", 1))
+def counted_once_more(known: Ints, counts: NDArray[np.uint16], rows: Ints) -> tuple[Ints, NDArray[np.uint16]]:
+    """The rows and counts with one more of each of `rows`; both lots of rows ascend, and are distinct.  (u,), (u,), (n,)"""
+    added = 0
+    place = 0
+    for row in rows:
+        while place < len(known) and known[place] < row:
+            place += 1
+        if place == len(known) or known[place] != row:
+            added += 1
+    merged, totals = np.empty(len(known) + added, np.int32), np.empty(len(known) + added, np.uint16)
+    place, at = 0, 0
+    for row in rows:
+        while place < len(known) and known[place] < row:
+            merged[at], totals[at] = known[place], counts[place]
+            place += 1
+            at += 1
+        merged[at], totals[at] = row, 1
+        if place < len(known) and known[place] == row:
+            totals[at] = counts[place] + 1 if counts[place] < 65_535 else 65_535
+            place += 1
+        at += 1
+    merged[at:], totals[at:] = known[place:], counts[place:]
+    return merged, totals

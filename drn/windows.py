@@ -35,15 +35,6 @@ class SlidingCounts:
         self.counts = extended(self.counts, rows)
         self._buckets = extended(self._buckets.transpose(2, 0, 1), rows).transpose(1, 2, 0).copy()
 
-    def add(self, rows: Ints, times: NDArray[np.uint32] | int, at: int, kind: int) -> None:
-        """Counts `times` events of one kind at `at` (epoch seconds) for each row (rows distinct)."""
-        self.advance(at)
-        buckets = at // self._lengths  # (W,)
-        inside = np.flatnonzero(buckets > self._heads - BUCKETS)
-        columns, places = (kind * len(buckets) + inside)[:, None], (buckets[inside] % BUCKETS)[:, None]  # (w, 1)
-        self._buckets[columns, places, rows] += np.uint32(times)
-        self.counts[rows, columns] += np.uint32(times)
-
     def add_each(self, rows: Ints, seconds: NDArray[np.int64], kind: int) -> None:
         """Counts one event of one kind for each row at its second (since 1970); rows may repeat, in any order.  (n,), (n,)"""
         self.advance(int(seconds.max()))
