@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 from sqlalchemy import RowMapping
 
@@ -54,12 +55,12 @@ def encode(impression: Impression) -> tuple[Any, ...]:
         numbers([pin.position for pin in impression.pins]),
         texts(impression.candidates),
         pack(impression.observation),
-        impression.current_scores.astype("<f4").tobytes(),
-        impression.explore_scores.astype("<f4").tobytes(),
+        impression.current_scores.astype("<f4", copy=False).tobytes(),
+        impression.explore_scores.astype("<f4", copy=False).tobytes(),
         texts(impression.article_ids),
-        numbers(slots.credit.tolist()),
-        numbers(slots.propensity.tolist()),
-        numbers(slots.pinned.tolist()),
+        numbers(slots.credit),
+        numbers(slots.propensity),
+        numbers(slots.pinned),
         texts(impression.unknown),
         impression.fallback,
     )
@@ -126,9 +127,9 @@ def optional_texts(values: Sequence[Any]) -> str:
     return f"{{{','.join(['NULL' if value is None else texts([str(value)])[1:-1] for value in values])}}}"
 
 
-def numbers(values: Sequence[float | bool]) -> str:
-    """The literal of an array of numbers or booleans."""
-    return f"{{{','.join(map(str, values))}}}"
+def numbers(values: Sequence[int] | NDArray[Any]) -> str:
+    """The literal of an array of finite numbers or booleans, which are written as in JSON: no digit is lost."""
+    return f"{{{orjson.dumps(values, option=orjson.OPT_SERIALIZE_NUMPY)[1:-1].decode()}}}"
 
 
 def places(candidates: Sequence[str], shown: Sequence[str]) -> list[int]:
