@@ -100,8 +100,6 @@ def observe(catalogue: Catalogue, reader: Reader, rows: Ints, context: Context, 
     catalogue.advance(second)
     clicked = reader.click_rows
     starts = np.array([reader.first_since(second - window) for window in READER_WINDOWS])
-    seen = np.empty((len(rows), 2), np.uint16)
-    seen[:, 0], seen[:, 1] = reader.times_shown(rows), reader.times_read(rows)
     return Observation(
         reader=click_profile(catalogue.content, clicked, starts, catalogue.slots),
         reader_totals=(len(clicked) - starts).astype(np.uint16),
@@ -111,7 +109,7 @@ def observe(catalogue: Catalogue, reader: Reader, rows: Ints, context: Context, 
         content=catalogue.content.take(rows, axis=0),
         counts=catalogue.counts.take(rows, axis=0),
         category_counts=catalogue.category_counts(rows),
-        seen=seen,
+        seen=reader.seen(rows),
         age=ages(catalogue.published, rows, second),
         embedding=catalogue.embedding.take(rows, axis=0),
         reader_embedding=mean_embedding(catalogue, clicked[-RECENT:]),
@@ -123,7 +121,7 @@ def mean_embedding(catalogue: Catalogue, clicked: Ints) -> NDArray[np.float16]:
     size = catalogue.embedding.shape[1]
     if not len(clicked) or not size:
         return np.zeros(size, np.float16)
-    total = np.add.reduce(catalogue.embedding.take(clicked, axis=0), axis=0, dtype=np.float32)
+    total = np.add.reduce(catalogue.embedding.take(clicked, axis=0).astype(np.float32), axis=0)
     return np.asarray(total / np.float32(len(clicked)), np.float16)
 
 
@@ -216,32 +214,34 @@ def raw_features(
     n, columns = content.shape
     windows, slots = profile.shape
     crossed, w = len(group_ends) * windows, counts.shape[1] // 2
-    if group_ends[-1] != columns or min(len(counts), len(category_counts), len(seen), len(age)) < n:
+    if windows > 8 or group_ends[-1] != columns or min(len(counts), len(category_counts), len(seen), len(age)) < n:
         raise InvalidInput("the observation's arrays do not fit each other")
     out = np.empty((2 * crossed + 2 + 3 * w + 2, n), np.float32)
     matches, seen_rows, count_rows = out[:crossed], out[crossed : crossed + 2], out[crossed + 2 : -crossed]
     interests = out[-crossed:]
 
-    slot_of = np.empty((columns, n), np.int32)
-    for i in range(n):
-        for column in range(columns):
-            slot_of[column, i] = min(content[i, column], slots)
-    clicks_of = np.zeros(slots + 1, np.float32)  # an empty column finds the zero at the end
+    clicks_of = np.zeros(
+        (slots + 1, 8), np.float32
+    )  # a slot's windows side by side, in one register; an empty column finds zeros
     for window in range(windows):
         for place in range(slots):
-            clicks_of[place] = profile[window, place]
-        share = np.float32(1) / (np.float32(totals[window]) + interest_prior)
-        first = 0
-        for group in range(len(group_ends)):
-            match, interest = matches[group * windows + window], interests[group * windows + window]
-            match[:] = 0
-            for column in range(first, group_ends[group]):
-                for i in range(n):
-                    match[i] += clicks_of[slot_of[column, i]]
-            first = group_ends[group]
+            clicks_of[place, window] = profile[window, place]
+    found = np.empty((n, 8), np.float32)
+    first = 0
+    for group in range(len(group_ends)):
+        found[:] = 0
+        for column in range(first, group_ends[group]):
             for i in range(n):
-                interest[i] = match[i] * share
-                match[i] += 1
+                place = min(content[i, column], slots)
+                for window in range(8):
+                    found[i, window] += clicks_of[place, window]
+        first = group_ends[group]
+        for window in range(windows):
+            match, interest = matches[group * windows + window], interests[group * windows + window]
+            share = np.float32(1) / (np.float32(totals[window]) + interest_prior)
+            for i in range(n):
+                match[i] = found[i, window] + 1
+                interest[i] = found[i, window] * share
 
     for i in range(n):
         seen_rows[0, i] = seen[i, 0] + 1

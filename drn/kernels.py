@@ -60,8 +60,9 @@ def kernel(returns: Any, *arguments: Any) -> Callable[[Formula], Formula]:
 def standardise(features: Floats, centre: Floats, spread: Floats, out: Floats) -> None:
     """(x − centre) / spread of each feature's typical values.  (c, n), (c,), (c,) → (c, n)"""
     for f in range(features.shape[0]):
+        scale = np.float32(1) / spread[f]
         for i in range(features.shape[1]):
-            out[f, i] = (features[f, i] - centre[f]) / spread[f]
+            out[f, i] = (features[f, i] - centre[f]) * scale
 
 
 @kernel(VOID, reads("f4", 2), writes("f4", 2))
@@ -140,21 +141,23 @@ def click_profile(content: NDArray[np.uint16], clicked: Ints, starts: NDArray[np
     return counts
 
 
-@kernel(writes("u2", 1), reads("i4", 1), reads("u2", 1), reads("i4", 1))
-def counts_of(known: Ints, counts: NDArray[np.uint16], rows: Ints) -> NDArray[np.uint16]:
-    """The counts of these rows, 0 where a row is not known; known ones ascend.  (u,), (u,), (n,) → (n,)"""
-    found = np.zeros(len(rows), np.uint16)
+@kernel(VOID, reads("i4", 1), reads("u2", 1), reads("i4", 1), INT, writes("u2", 2))
+def counts_of(known: Ints, counts: NDArray[np.uint16], rows: Ints, column: int, out: NDArray[np.uint16]) -> None:
+    """The counts of these rows, 0 where a row is not known; known ones are distinct.  (u,), (u,), (n,) → a column of `out`"""
+    places = 4
+    while places < 2 * len(known):
+        places *= 2
+    table = np.full(places, -1, np.int32)  # a hash table of indices: halving intervals is a branch guessed wrong at each step
+    for index in range(len(known)):
+        place = known[index] & (places - 1)
+        while table[place] >= 0:
+            place = (place + 1) & (places - 1)
+        table[place] = index
     for i in range(len(rows)):
-        low, high = 0, len(known)
-        while low < high:
-            middle = (low + high) // 2
-            if known[middle] < rows[i]:
-                low = middle + 1
-            else:
-                high = middle
-        if low < len(known) and known[low] == rows[i]:
-            found[i] = counts[low]
-    return found
+        place = rows[i] & (places - 1)
+        while table[place] >= 0 and known[table[place]] != rows[i]:
+            place = (place + 1) & (places - 1)
+        out[i, column] = counts[table[place]] if table[place] >= 0 else 0
 
 
 @kernel(writes("i4", 1), reads("i8", 1), reads("i4", 1), INT)

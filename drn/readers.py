@@ -29,10 +29,6 @@ class Times(NamedTuple):
         totals = np.minimum(np.add.reduceat(counts[order], first), 65_535)
         return cls(ordered[first], totals.astype(np.uint16))
 
-    def at(self, rows: Ints) -> NDArray[np.uint16]:
-        """The counts of these rows.  (n,)"""
-        return counts_of(self.rows, self.counts, rows)
-
 
 NEVER = Times(np.empty(0, np.int32), np.empty(0, np.uint16))
 
@@ -74,16 +70,15 @@ class Reader:
             np.concatenate([self._shown.rows, rows]), np.concatenate([self._shown.counts, counts]).astype(np.int64)
         )
 
-    def times_shown(self, rows: Ints) -> NDArray[np.uint16]:
-        """How often each row was shown to this reader.  (n,)"""
-        return self._shown.at(rows)
-
-    def times_read(self, rows: Ints) -> NDArray[np.uint16]:
-        """How often each row is among the reader's newest clicks.  (n,)"""
+    def seen(self, rows: Ints) -> NDArray[np.uint16]:
+        """How often each row was shown to this reader, and how often it is among the reader's newest clicks.  (n, 2)"""
         if self._read is None:
             clicked = self.click_rows
             self._read = Times.of(clicked, np.ones(len(clicked), np.int64))
-        return self._read.at(rows)
+        times = np.empty((len(rows), 2), np.uint16)
+        for column, (known, counts) in enumerate((self._shown, self._read)):
+            counts_of(known, counts, rows, column, times)
+        return times
 
     @property
     def click_rows(self) -> Ints:

@@ -38,7 +38,7 @@ def test_a_click_counts_for_the_article_and_its_reader(live: Live) -> None:
     live.note([(1, click("e1", "a0"))], ours=True)
     reader = live.cached_reader("u1")
     assert reader is not None
-    assert reader.times_read(np.array([0, 1], np.int32)).tolist() == [1, 0]
+    assert reader.seen(np.array([0, 1], np.int32))[:, 1].tolist() == [1, 0]
     assert clicks(live, "a0") == 1
 
 
@@ -74,8 +74,8 @@ def test_news_from_another_process_reaches_a_reader_who_cannot_hold_it_yet(live:
     live.show(1, ["a1"], "u1", NOW, ours=False)
     reader = live.cached_reader("u1")
     assert reader is not None
-    assert reader.times_read(np.array([0, 1], np.int32)).tolist() == [1, 0]
-    assert reader.times_shown(np.array([0, 1], np.int32)).tolist() == [0, 1]
+    assert reader.seen(np.array([0, 1], np.int32))[:, 1].tolist() == [1, 0]
+    assert reader.seen(np.array([0, 1], np.int32))[:, 0].tolist() == [0, 1]
 
 
 def test_a_look_that_may_find_old_rows_drops_every_reader_it_finds(live: Live) -> None:
@@ -127,7 +127,7 @@ def test_a_reader_in_memory_is_what_the_log_says(actions: list[str]) -> None:
                 live.keep("u1", live.build_reader([], {"a0": load}))
                 load = None
     if (reader := live.cached_reader("u1")) is not None:
-        assert reader.times_shown(np.zeros(1, np.int32)).tolist() == [len(log)]
+        assert reader.seen(np.zeros(1, np.int32))[:, 0].tolist() == [len(log)]
 
 
 def test_a_reader_with_news_while_being_read_is_not_kept(live: Live) -> None:
@@ -159,8 +159,8 @@ def test_the_readers_asked_for_least_recently_are_dropped(live: Live) -> None:
 def test_a_reader_is_built_from_the_log(live: Live) -> None:
     reader = live.build_reader([("a1", NOW), ("gone", NOW)], {"a1": 3, "a2": 70_000, "gone": 2})
     rows = np.array([0, 1, 2], np.int32)
-    assert reader.times_read(rows).tolist() == [0, 1, 0]
-    assert reader.times_shown(rows).tolist() == [0, 3, 65_535]
+    assert reader.seen(rows)[:, 1].tolist() == [0, 1, 0]
+    assert reader.seen(rows)[:, 0].tolist() == [0, 3, 65_535]
 
 
 def test_a_version_is_served_only_with_the_same_features(live: Live) -> None:

@@ -99,7 +99,7 @@ def test_a_click_changes_the_next_decision_of_reader_and_article(loop: Loop) -> 
     assert row is not None
     assert loop.reader("u1").click_rows.tolist() == [row]
     assert loop.catalogue.counts[row, 0] == 1  # clicks of the last hour
-    assert loop.reader("u1").times_shown(loop.rows(shown)).tolist() == [1, 1, 1]
+    assert loop.reader("u1").seen(loop.rows(shown))[:, 0].tolist() == [1, 1, 1]
 
 
 def test_an_event_counts_once(loop: Loop) -> None:

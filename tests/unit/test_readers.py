@@ -21,12 +21,10 @@ def test_showings_and_readings_are_counted_by_row() -> None:
     reader.show(rows(3, 9))
     reader.click(3, 5)
     reader.click(3, 6)
-    assert reader.times_shown(rows(1, 3, 7, 9, 100)).tolist() == [0, 2, 1, 1, 0]
-    assert reader.times_read(rows(1, 3, 100)).tolist() == [0, 2, 0]
+    assert reader.seen(rows(1, 3, 7, 9, 100)).T.tolist() == [[0, 2, 1, 1, 0], [0, 2, 0, 0, 0]]
 
 
 def test_an_anonymous_reader_has_no_past() -> None:
     reader = Reader(10)
-    assert reader.times_shown(rows(1)).tolist() == [0]
-    assert reader.times_read(rows(1)).tolist() == [0]
+    assert reader.seen(rows(1)).tolist() == [[0, 0]]
     assert reader.click_rows.tolist() == []
