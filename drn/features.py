@@ -220,9 +220,7 @@ def raw_features(
     matches, seen_rows, count_rows = out[:crossed], out[crossed : crossed + 2], out[crossed + 2 : -crossed]
     interests = out[-crossed:]
 
-    clicks_of = np.zeros(
-        (slots + 1, 8), np.float32
-    )  # a slot's windows side by side, in one register; an empty column finds zeros
+    clicks_of = np.zeros((slots + 1, 8), np.float32)  # a slot's windows in one register; an empty column finds zeros
     for window in range(windows):
         for place in range(slots):
             clicks_of[place, window] = profile[window, place]

@@ -169,11 +169,16 @@ def last_layer(layer: Floats, weights: Floats, offset: Floats, out: Floats) -> N
 
 
 def relu(x: Floats) -> Floats:
-    return np.maximum(x, 0)
+    """In place."""
+    return np.maximum(x, 0, out=x)
 
 
 def sigmoid(x: Floats) -> Floats:
-    return np.asarray(1 / (1 + np.exp(-np.clip(x, -80, 80))), np.float32)
+    """In place."""
+    np.clip(x, -80, 80, out=x)
+    np.exp(-x, out=x)
+    x += 1
+    return np.reciprocal(x, out=x)
 
 
 ACTIVATIONS: dict[str, Callable[[Floats], Floats]] = {"relu": relu, "sigmoid": sigmoid}
