@@ -254,6 +254,7 @@ class Follower:
         if any(article_id not in live.catalogue for article_id in named):
             await self._follow_articles(connection)
         for each in shown:
+            live.lists.remember(each)
             live.show(each.seq, each.article_ids, each.user_id, each.at, ours=False)
         live.note([(stored.seq, stored.event) for stored in events], ours=False)
         live.end_look(look)

@@ -20,11 +20,13 @@ from drn.scoring import Scorer
 from drn.types import Article, Event, Impression
 from drn.versions import Version
 from service.keys import KeyRing
+from service.store.impressions import ShownList
 
 CLICK = "click"
 # Transactions that write a log end within 5 s (the store sets the time-outs), so what was numbered longer ago than this is
 # either visible or gone.
 SETTLED_SECONDS = 10.0
+RECENT_LISTS = 20_000  # a kilobyte each; most of what readers do with a list follows within minutes
 
 
 class Live:
@@ -42,6 +44,7 @@ class Live:
         self.keys = KeyRing({})  # closed until the keys have been read
         self.impressions = Applied()
         self.events = Applied()
+        self.lists = RecentLists()
         self._cached_readers = cached_readers
         self._readers: OrderedDict[str, Reader] = OrderedDict()
         self._loading: set[str] = set()
@@ -97,7 +100,9 @@ class Live:
 
     def show_impression(self, seq: int, impression: Impression) -> None:
         """Counts a list that this process has served and logged."""
-        self.show(seq, impression.article_ids, impression.user_id, impression.at, ours=True)
+        shown = ShownList(impression.request_id, seq, impression.at, impression.user_id, impression.article_ids)
+        self.lists.remember(shown)
+        self.show(seq, shown.article_ids, shown.user_id, shown.at, ours=True)
 
     def note(self, events: Iterable[tuple[int, Event]], *, ours: bool) -> None:
         """Applies committed events, each with its place in the log.
@@ -158,7 +163,8 @@ class Live:
         self._readers.pop(user_id, None)
 
     def forget_where(self, erased: Callable[[str], bool]) -> None:
-        """Drops the readers of whom `erased` is true."""
+        """Drops the readers of whom `erased` is true, and what was shown to anybody."""
+        self.lists.clear()
         for user_id in [user_id for user_id in (*self._readers, *self._loading) if erased(user_id)]:
             self.forget(user_id)
 
@@ -231,3 +237,21 @@ class Applied:
         if floor > self.floor:
             self.floor = floor
             self._seqs = {seq for seq in self._seqs if seq > floor}
+
+
+class RecentLists:
+    """What was served lately, so that feedback on it needs no look at the log."""
+
+    def __init__(self) -> None:
+        self._lists: OrderedDict[str, ShownList] = OrderedDict()
+
+    def remember(self, shown: ShownList) -> None:
+        self._lists[shown.request_id] = shown
+        if len(self._lists) > RECENT_LISTS:
+            self._lists.popitem(last=False)
+
+    def get(self, request_id: str) -> ShownList | None:
+        return self._lists.get(request_id)
+
+    def clear(self) -> None:
+        self._lists.clear()

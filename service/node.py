@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,6 +24,8 @@ from service.settings import Settings
 from service.store import impressions, migrate, versions
 from service.store.engine import create_engine, reading
 from service.store.errors import StoreUnavailable
+from service.store.feedback import StoredEvent
+from service.store.feedback_writer import FeedbackWriter
 from service.store.impression_writer import ImpressionWriter
 from service.store.notifications import Listener
 
@@ -44,7 +46,7 @@ class Node:
     clock: Clock
     engine: AsyncEngine
     writer: ImpressionWriter
-    writer_id: str
+    feedback: FeedbackWriter
     live: Live
     follower: Follower
     following: asyncio.Task[None]
@@ -95,17 +97,22 @@ async def open_node(settings: Settings, clock: Clock, metrics: Metrics | None = 
     except ValueError as error:  # not the address of a PostgreSQL
         raise StartRefused(str(error)) from error
     live = Live(config, settings.cached_readers)
+
+    def note(stored: Sequence[StoredEvent]) -> None:
+        live.note([(each.seq, each.event) for each in stored], ours=True)
+
     follower = Follower(engine, live, writer_id, metrics, open_without_keys=settings.on_loopback)
     try:
         await reach(settings, partial(follower.start, clock()))
         check_start(settings, live)
         async with (
             ImpressionWriter(settings.database_url, writer_id, live.show_impression) as writer,
+            FeedbackWriter(settings.database_url, writer_id, note) as feedback,
             Listener(settings.database_url) as listener,
         ):
             following = asyncio.create_task(follower.run(listener, settings.follow_seconds), name="follower")
             try:
-                node = Node(settings, config, clock, engine, writer, writer_id, live, follower, following, metrics)
+                node = Node(settings, config, clock, engine, writer, feedback, live, follower, following, metrics)
                 observe(node)
                 yield node
             finally:

@@ -1,22 +1,26 @@
-"""Events → the log, in one transaction: all of a request or none."""
+"""Events → the log: all of a request or none."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from drn.config import Config
 from drn.types import Event
-from service.deadline import within
-from service.errors import FieldError, NotFound, Unprocessable
+from service.deadline import RETRY, within
+from service.errors import FieldError, NotFound, Unavailable, Unprocessable
 from service.node import Node
-from service.store import articles, feedback
-from service.store.engine import writing
+from service.store import articles
+from service.store.engine import reading
 from service.store.errors import NoSuchRequest, StoreUnavailable
 from service.store.feedback import Recorded
 from service.store.impressions import ShownList, shown_lists
 
 # Needed by the core whatever the settings reward: `seen` says which places a reader looked at.
 KNOWN_TYPES = frozenset({"click", "dwell", "read", "like", "share", "hide", "seen"})
+ERASING_SECONDS = 0.02  # between two looks at a list that somebody is just erasing
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +32,7 @@ class Fault:
 
 
 async def record(node: Node, events: Sequence[Event], now: datetime) -> Recorded:
-    """Stores the events and, once they are committed, brings the memory up to date.
+    """Stores the events. Their writer brings the memory up to date with its commit.
 
     Raises:
         NotFound: every faulty event names a request that does not exist.
@@ -36,35 +40,49 @@ async def record(node: Node, events: Sequence[Event], now: datetime) -> Recorded
         Unavailable: the store does not answer. The same events may be sent again.
     """
     refuse(check_values(events, node.config))
-    recorded = await within(node.settings.store_timeout, store(node, events, now))
-    for each in recorded.stored:
-        node.metrics.events.labels(each.event.type).inc()
-    node.metrics.duplicates.inc(recorded.duplicates)
+    recorded = await store(node, events, now, time.monotonic() + node.settings.store_timeout)
+    for kind, times in Counter([each.event.type for each in recorded.stored]).items():
+        node.metrics.events.labels(kind).inc(times)
+    if recorded.duplicates:
+        node.metrics.duplicates.inc(recorded.duplicates)
     return recorded
 
 
-async def store(node: Node, events: Sequence[Event], now: datetime) -> Recorded:
-    try:
+async def store(node: Node, events: Sequence[Event], now: datetime, deadline: float) -> Recorded:
+    """What is in memory of lists was true once; that it still is, the write itself makes sure."""
+    catalogue = node.live.catalogue
+    request_ids = {event.request_id for event in events if event.request_id}
+    lists = {shown.request_id: shown for request_id in request_ids if (shown := node.live.lists.get(request_id))}
+    if len(lists) < len(request_ids):
+        lists |= await within(deadline - time.monotonic(), logged(node, request_ids - lists.keys()))
+    if unknown := {event.article_id for event in events if not event.request_id and event.article_id not in catalogue}:
+        await within(deadline - time.monotonic(), look_for(node, unknown))
+    while True:
+        refuse(check_places(events, lists, catalogue.__contains__))
+        credited = [attributed(event, lists) for event in events]
         try:
-            return await store_and_apply(node, events, now)
-        except NoSuchRequest:  # its reader was erased between the look at the list and the write: the second look says so
-            return await store_and_apply(node, events, now)
-    except StoreUnavailable:
-        node.follower.doubt()
-        raise
+            seqs = {request_id: shown.seq for request_id, shown in lists.items()}
+            return await node.feedback.write(credited, seqs, now, deadline - time.monotonic())
+        except NoSuchRequest:  # erased since, or being erased: what the log says once that has ended is the answer
+            await asyncio.sleep(ERASING_SECONDS)
+            lists = await within(deadline - time.monotonic(), logged(node, request_ids))
+        except StoreUnavailable as error:
+            node.follower.doubt()
+            raise Unavailable(RETRY) from error
 
 
-async def store_and_apply(node: Node, events: Sequence[Event], now: datetime) -> Recorded:
-    async with writing(node.engine) as connection:
-        lists = await shown_lists(connection, sorted({event.request_id for event in events if event.request_id}))
-        unknown = {event.article_id for event in events if not event.request_id and event.article_id not in node.live.catalogue}
-        known = await articles.present(connection, unknown) if unknown else set()
-        refuse(check_places(events, lists, lambda name: name in node.live.catalogue or name in known))
-        recorded = await feedback.record(connection, [attributed(event, lists) for event in events], node.writer_id, now)
+async def look_for(node: Node, article_ids: Collection[str]) -> None:
+    """Takes articles into memory that another process was given a moment ago."""
+    async with reading(node.engine) as connection:
+        known = await articles.present(connection, article_ids)
     if known:
         await node.follower.follow_articles()
-    node.live.note([(each.seq, each.event) for each in recorded.stored], ours=True)
-    return recorded
+
+
+async def logged(node: Node, request_ids: Collection[str]) -> dict[str, ShownList]:
+    """Those of the lists that are in the log."""
+    async with reading(node.engine) as connection:
+        return await shown_lists(connection, sorted(request_ids))
 
 
 def attributed(event: Event, lists: Mapping[str, ShownList]) -> Event:
@@ -75,7 +93,8 @@ def attributed(event: Event, lists: Mapping[str, ShownList]) -> Event:
     shown = lists.get(event.request_id) if event.request_id else None
     if shown is None:
         return event
-    return replace(event, user_id=shown.user_id or event.user_id, at=max(event.at, shown.at))
+    user_id, at = shown.user_id or event.user_id, max(event.at, shown.at)
+    return Event(event.event_id, event.article_id, event.type, at, event.value, event.request_id, user_id)
 
 
 def check_values(events: Sequence[Event], config: Config) -> list[Fault]:

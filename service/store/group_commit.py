@@ -54,13 +54,25 @@ class GroupCommit(Generic[T, R]):
         name: of the connection, for `pg_stat_activity`.
         applied: told of what was committed, in the order of the log and before its writers are: also of what they have
             given up waiting for.
+        size: of an item.
+        full: a group that has reached this size in all takes no more.
     """
 
-    def __init__(self, url: str, name: str, log: Log[T, R], applied: Callable[[Sequence[tuple[T, R]]], None]) -> None:
+    def __init__(
+        self,
+        url: str,
+        name: str,
+        log: Log[T, R],
+        applied: Callable[[Sequence[tuple[T, R]]], None],
+        size: Callable[[T], int] = lambda _item: 1,
+        full: int = BATCH,
+    ) -> None:
         self._conninfo = libpq_url(url)
         self._name = name
         self._log = log
         self._applied = applied
+        self._size = size
+        self._full = full
         self._pending: deque[Waiting[T, R]] = deque()
         self._batch: Sequence[Waiting[T, R]] = ()
         self._arrived = asyncio.Event()
@@ -108,7 +120,7 @@ class GroupCommit(Generic[T, R]):
     async def _run(self) -> None:
         while True:
             await self._arrived.wait()
-            self._batch = [self._pending.popleft() for _ in range(min(BATCH, len(self._pending)))]
+            self._batch = self._gathered()
             if not self._pending:
                 self._arrived.clear()
             try:
@@ -116,6 +128,14 @@ class GroupCommit(Generic[T, R]):
             except Exception as error:  # the waiting must hear of whatever it was, and the next batch has its own chance
                 refuse(self._batch, error)
             self._batch = ()
+
+    def _gathered(self) -> list[Waiting[T, R]]:
+        batch: list[Waiting[T, R]] = []
+        size = 0
+        while self._pending and size < self._full:
+            batch.append(self._pending.popleft())
+            size += self._size(batch[-1].item)
+        return batch
 
     async def _deliver(self, batch: Sequence[Waiting[T, R]]) -> None:
         """Commits the batch, and once more if that failed; one item that PostgreSQL refuses costs only itself."""

@@ -159,14 +159,14 @@ async def test_a_click_that_was_late_counts_once(api: Any, proxy: Proxy, open_ap
 
 
 async def test_a_commit_whose_answer_was_lost_reaches_memory(api: Any, proxy: Proxy, open_api: Any) -> None:
-    proxy.swallow_answers_after(b"COMMIT")
-    assert (await api.click("e1", "a1", request_id="before")).status_code == 503
+    proxy.swallow_answers_after(b"answer-lost")  # a statement by itself is a transaction: its answer is that of its commit
+    assert (await api.click("answer-lost", "a1", request_id="before")).status_code == 503
     assert (await timed(api, "POST", "/rank", json={"user_id": "warm", "request_id": "lost"}))[0] == 503
     await proxy.cut()
     proxy.resume()
     await proxy.listen()
     await expect_recovery(api)
-    assert (await api.click("e1", "a1", request_id="before")).json() == {"accepted": 0, "duplicates": 1}
+    assert (await api.click("answer-lost", "a1", request_id="before")).json() == {"accepted": 0, "duplicates": 1}
     clicks = (await memory_agrees_with_the_log(api, open_api))[0]
     assert clicks == 2
 

@@ -151,6 +151,7 @@ async def test_an_erasure_between_look_up_and_write_is_404(
 ) -> None:
     await api.publish("a1")
     await api.rank(user_id="u1", request_id="r1")
+    api.node.live.lists.clear()
 
     async def overtaken(connection: AsyncConnection, request_ids: list[str]) -> Any:
         lists = await impressions.shown_lists(connection, request_ids)
@@ -162,6 +163,78 @@ async def test_an_erasure_between_look_up_and_write_is_404(
     answer = await api.click("e1", "a1", request_id="r1")
     assert (answer.status_code, answer.json()["errors"][0]["field"]) == (404, "events.0.request_id")
     assert await log_size(engine) == 0
+
+
+async def test_a_list_in_memory_that_was_erased_elsewhere_is_404(api: Any, engine: AsyncEngine) -> None:
+    await api.publish("a1")
+    await api.rank(user_id="u1", request_id="r1")
+    await api.rank(user_id="u2", request_id="r2")
+    shown = api.node.live.lists.get("r1")
+    async with writing(engine) as other:
+        await erase_user(other, "u1", datetime.now(UTC))
+    api.node.live.lists.remember(shown)  # should the follower have been quicker
+    answers = await asyncio.gather(*(api.click(f"e{name}", "a1", request_id=name) for name in ("r2", "r1", "r2")))
+    assert [answer.status_code for answer in answers] == [202, 404, 202]
+    assert answers[1].json()["errors"][0]["field"] == "events.0.request_id"
+    assert await log_size(engine) == 1
+
+
+@pytest.mark.parametrize(("commits", "status"), [(True, 404), (False, 202)])
+async def test_an_erasure_under_way_is_waited_for_by_feedback_on_its_lists_alone(
+    api: Any, engine: AsyncEngine, commits: bool, status: int
+) -> None:
+    await api.publish("a1")
+    await api.rank(user_id="u1", request_id="r1")
+    await api.rank(user_id="u2", request_id="r2")
+    async with engine.connect() as erasing:
+        await erase_user(erasing, "u1", datetime.now(UTC))
+        waiting = asyncio.create_task(api.click("e1", "a1", request_id="r1"))
+        assert (await api.click("e2", "a1", request_id="r2")).status_code == 202
+        assert not waiting.done()
+        await (erasing.commit() if commits else erasing.rollback())
+    assert (await waiting).status_code == status
+    assert await log_size(engine) == (1 if commits else 2)
+
+
+async def test_a_list_that_has_left_memory_is_looked_up(api: Any, open_api: Any, engine: AsyncEngine) -> None:
+    await api.publish("a1", "a2")
+    await api.rank(user_id="u1", request_id="r1")
+    restarted = await open_api()
+    assert (await restarted.click("e1", "a1", request_id="r1")).status_code == 202
+    assert (await restarted.click("e2", "ghost", request_id="r1")).status_code == 422
+    async with reading(engine) as connection:
+        (stored,) = await feedback.events_since(connection, 0)
+    assert stored.event.user_id == "u1"
+
+
+async def test_what_other_processes_served_is_remembered_too(api: Any, open_api: Any) -> None:
+    await api.publish("a1")
+    other = await open_api()
+    await api.rank(user_id="u1", request_id="r1")
+    await other.node.follower.catch_up()
+    assert other.node.live.lists.get("r1") == api.node.live.lists.get("r1")
+    assert (await api.client.delete("/users/u1")).status_code == 200
+    for each in (api, other):
+        await each.node.follower.catch_up()
+        assert each.node.live.lists.get("r1") is None
+
+
+async def test_what_arrives_together_is_refused_or_stored_one_by_one(api: Any, engine: AsyncEngine) -> None:
+    await api.publish("a1", "a2")
+    await api.rank(user_id="u1", request_id="r1", candidates=["a1"])
+    calls = [
+        api.click("e1", "a1", request_id="r1"),
+        api.click("e1", "a1", request_id="r1"),
+        api.click("e2", "a2", request_id="r1"),
+        api.click("e3", "a1", request_id="nowhere"),
+        api.click("e4", "ghost"),
+        api.click("e5", "a2", user_id="u2"),
+    ]
+    answers = await asyncio.gather(*calls)
+    assert [answer.status_code for answer in answers] == [202, 202, 422, 404, 422, 202]
+    assert sorted(answer.json()["accepted"] for answer in answers[:2]) == [0, 1]
+    assert await log_size(engine) == 2
+    assert (await features(api, "a1", user_id="u1"))["already_read"] > 0
 
 
 async def test_a_late_event_is_stored_and_counted(initial: Any, open_api: Any, engine: AsyncEngine) -> None:

@@ -1,0 +1,167 @@
+"""Writes feedback into the log, in groups: `/feedback` answers after the commit of its own, of all of its events or none."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from types import TracebackType
+from typing import Self
+
+from drn.types import Event
+from service.store.errors import NoSuchRequest
+from service.store.feedback import Recorded, StoredEvent
+from service.store.group_commit import WAIT_SECONDS, Connection, GroupCommit
+from service.store.impression_rows import numbers, optional_texts, texts
+
+EVENTS = 512  # per commit: a group of requests is full when it holds so many, which takes PostgreSQL about 15 ms
+
+# Every list is held until the commit, so that nobody erases it meanwhile; nothing is stored unless all are. One that is gone,
+# or that somebody is just erasing, is not waited for. The order of arrival is the order of the log: numbers are drawn behind
+# the sort.
+INSERT = """
+WITH held AS MATERIALIZED (
+    SELECT seq FROM requests JOIN unnest(%s::text[], %s::bigint[]) AS list (request_id, seq) USING (request_id, seq)
+    FOR KEY SHARE OF requests SKIP LOCKED
+), stored AS (
+    INSERT INTO feedback (event_id, request_id, article_id, user_id, type, at, value, received_at, writer)
+    SELECT event_id, request_id, article_id, user_id, type, at, value, %s, %s
+    FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::timestamptz[], %s::float8[])
+        WITH ORDINALITY AS event (event_id, request_id, article_id, user_id, type, at, value, place)
+    WHERE (SELECT count(*) FROM held) = %s ORDER BY place
+    ON CONFLICT (event_id) DO NOTHING
+    RETURNING event_id, seq
+)
+SELECT event_id, seq FROM stored UNION ALL SELECT NULL, seq FROM held
+"""
+LOGGED = "SELECT event_id, seq, writer = %s AND received_at >= %s FROM feedback WHERE event_id = ANY(%s)"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Submission:
+    """The events of one request, and the seq of each list that they speak of, by its request id."""
+
+    events: Sequence[Event]
+    lists: Mapping[str, int]
+    received_at: datetime
+
+    @property
+    def size(self) -> int:
+        return len(self.events)
+
+
+class FeedbackLog:
+    """How a group of submissions is written. See `service.store.group_commit.Log`."""
+
+    def __init__(self, writer_id: str) -> None:
+        self._writer_id = writer_id
+
+    async def commit(self, connection: Connection, items: Sequence[Submission]) -> list[Recorded | Exception]:
+        """What became of each, NoSuchRequest where a list is not in the log (any more) or is just being erased."""
+        lost: set[tuple[str, int]] = set()
+        seqs: dict[str, int] = {}
+        while kept := [each for each in items if lost.isdisjoint(each.lists.items())]:
+            seqs, missing = await self._insert(connection, kept)
+            if not missing:
+                break
+            lost |= missing
+        return [
+            first_of(each, seqs)
+            if lost.isdisjoint(each.lists.items())
+            else NoSuchRequest("an event speaks of a request that is not in the log")
+            for each in items
+        ]
+
+    async def committed(self, connection: Connection, items: Sequence[Submission]) -> list[Recorded | None]:
+        """All events of a submission are in the log once it is committed: those that came with it, and earlier duplicates."""
+        if not items:
+            return []
+        earliest = min(each.received_at for each in items)
+        ids = [event.event_id for each in items for event in each.events]
+        rows = await (await connection.execute(LOGGED, [self._writer_id, earliest, ids])).fetchall()
+        logged = {event_id for event_id, _, _ in rows}
+        seqs = {event_id: seq for event_id, seq, ours in rows if ours}
+        return [first_of(each, seqs) if logged.issuperset(ids_of(each)) else None for each in items]
+
+    async def _insert(self, connection: Connection, items: Sequence[Submission]) -> tuple[dict[str, int], set[tuple[str, int]]]:
+        """The seqs of what was stored, by event id, and the lists that could not be held, for which nothing was stored."""
+        lists = {place for each in items for place in each.lists.items()}
+        parameters = (
+            texts([request_id for request_id, _ in lists]),
+            numbers([seq for _, seq in lists]),
+            max(each.received_at for each in items),
+            self._writer_id,
+            *columns([event for each in items for event in each.events]),
+            len(lists),
+        )
+        rows = await (await connection.execute(INSERT, parameters, prepare=True)).fetchall()
+        held = {seq for event_id, seq in rows if event_id is None}
+        seqs = {event_id: seq for event_id, seq in rows if event_id is not None}
+        return seqs, {(request_id, seq) for request_id, seq in lists if seq not in held}
+
+
+def columns(events: Sequence[Event]) -> tuple[str, ...]:
+    """One array per column, as PostgreSQL writes it: made here they cost a tenth of what the driver takes."""
+    times = {at: str(at) for at in {event.at for event in events}}  # often few: events without a time have their request's
+    return (
+        texts([event.event_id for event in events]),
+        optional_texts([event.request_id for event in events]),
+        texts([event.article_id for event in events]),
+        optional_texts([event.user_id for event in events]),
+        texts([event.type for event in events]),
+        texts([times[event.at] for event in events]),
+        optional_texts([event.value for event in events]),
+    )
+
+
+def ids_of(submission: Submission) -> set[str]:
+    return {event.event_id for event in submission.events}
+
+
+def first_of(submission: Submission, seqs: dict[str, int]) -> Recorded:
+    """What is stored of a submission. Of equal event ids in a group the first is, so each seq is taken out when it is used."""
+    stored = [StoredEvent(seq, event) for event in submission.events if (seq := seqs.pop(event.event_id, None)) is not None]
+    return Recorded(tuple(stored), submission.size - len(stored))
+
+
+class FeedbackWriter:
+    """The writer of one process.
+
+    Args:
+        url: address of the database.
+        writer_id: stored with every row, so that a process can leave out what it wrote itself.
+        note: told what was committed, in the order of the log and before those who submitted it are.
+    """
+
+    def __init__(self, url: str, writer_id: str, note: Callable[[Sequence[StoredEvent]], None] = lambda _stored: None) -> None:
+        def applied(committed: Sequence[tuple[Submission, Recorded]]) -> None:
+            note([stored for _, recorded in committed for stored in recorded.stored])
+
+        self._group = GroupCommit(url, "drn feedback writer", FeedbackLog(writer_id), applied, lambda each: each.size, EVENTS)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        await self.close()
+
+    async def write(
+        self, events: Sequence[Event], lists: Mapping[str, int], now: datetime, seconds: float = WAIT_SECONDS
+    ) -> Recorded:
+        """Stores the events that are not in the log yet; an event id is a duplicate within one request, too.
+
+        A credited event (one with a request id) must carry the reader of its impression: histories are read by reader.
+        A time in the future is stored as `now`.
+
+        Args:
+            lists: the seq of the list behind each request id that the events name.
+
+        Raises:
+            NoSuchRequest: one of the lists is not in the log (any more), or somebody is just erasing it. Nothing is stored.
+            StoreUnavailable: it was not committed within `seconds`. Should its commit have been under way, it may yet be in
+                the log: the same events may be sent again.
+        """
+        past = [event if event.at <= now else replace(event, at=now) for event in events]
+        return await self._group.write(Submission(past, lists, now), seconds)
+
+    async def close(self) -> None:
+        """Takes no more, and commits what is waiting."""
+        await self._group.close()
