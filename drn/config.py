@@ -80,8 +80,30 @@ class Config:
     guided_noise: float = parameter(0.0, "", "relative random noise added to a guided explore network when it is opened", low=0)
     duel_window: int = parameter(200, "", "settled impressions after which a guided duel may be decided", low=1)
     duel_loss_z: float = parameter(-1.5, "", "a guided explore network whose mean outcome has a lower z is reset", high=0)
+    duel_harm_alpha: float = parameter(
+        0.05,
+        "α",
+        "a guided explore network is reset once the evidence of harm is 1/α; in vain in at most α of the duels",
+        low=1e-9,
+        high=0.5,
+    )
     es_sigma: float = parameter(0.02, "σ", "spread of the antithetic directions of 'es'", low=1e-9)
     es_rate: float = parameter(0.01, "", "learning rate of 'es' (Adam)", low=0)
+
+    # Hold-back
+    holdback_share: float = parameter(
+        0.02,
+        "",
+        "of the lists: half by a frozen version, half by current alone (docs/decisions/0011); 0 switches it off",
+        low=0,
+        high=1,
+    )
+    holdback_period: float = parameter(
+        86_400.0, "", "the frozen version is replaced after this, or when current is better", low=1
+    )
+    rollback_alpha: float = parameter(
+        0.01, "α", "current is rolled back once the evidence that it lost is 1/α; in vain once in 1/α periods", low=1e-9, high=0.5
+    )
 
     # Minor updates
     minor_period: float = parameter(1_800.0, "T_D", f"{DRN} §4.1", low=0.1)
@@ -210,6 +232,8 @@ PROFILES: Mapping[Profile, Mapping[str, Any]] = {
         "return_horizon": 3_600.0,
         "return_hazard": 2.9e-4,
         "duel_window": 100,
+        "holdback_share": 0.1,
+        "holdback_period": 900.0,
     },
     # The published settings: a random direction judged every T_D, retraining on TD loss alone, activeness as a level.
     "paper": {

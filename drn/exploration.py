@@ -8,6 +8,7 @@ import numpy as np
 from drn.config import Config
 from drn.model import freeze
 from drn.types import DuelState, Verdict, Weights
+from drn.verdicts import harmful
 
 
 def version_rng(config: Config, version_id: int) -> np.random.Generator:
@@ -88,7 +89,8 @@ def z_score(duel: DuelState) -> float:
 def judge(duel: DuelState, outcomes: Iterable[float], config: Config) -> tuple[DuelState, Verdict]:
     """The duel with the outcomes settled, and what its readers say.
 
-    guided: after `duel_window` impressions explore becomes current unless it is losing (z < `duel_loss_z`).
+    guided: after `duel_window` impressions explore becomes current unless it is losing (z < `duel_loss_z`); it is reset as
+    soon as it is proven harmful (`drn.verdicts`), whatever the window says.
     random: the sign of the total; a tie leaves it open, and ends for current once the window is full, as a direction
     that changes no list would otherwise be held for ever. es: every settled batch ends it; the sign is for the record.
     """
@@ -96,7 +98,8 @@ def judge(duel: DuelState, outcomes: Iterable[float], config: Config) -> tuple[D
     won = duel.total > 0
     full = duel.impressions >= config.duel_window
     if config.direction == "guided":
-        decided, won = full, z_score(duel) >= config.duel_loss_z
+        harm = harmful(duel, config)
+        decided, won = full or harm, not harm and z_score(duel) >= config.duel_loss_z
     elif config.direction == "random":
         decided = full or duel.total != 0
     else:

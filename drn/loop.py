@@ -11,13 +11,15 @@ PostgreSQL between them, `Loop` does with a list, by the same rules:
   `major_impressions`, or a failed gate: no version.
 - An event is stored once (by id) if its impression exists and showed its article. Clicks count for article and reader whenever
   they come; for a duel only if they come before their impression is consumed.
+- A list may be held back (`drn.holdback`); the reference is the line's. After every published update, a current network that
+  has lost to it is rolled back.
 - Updates come before whatever happens at the same instant, the minor one before the major one. Here a major update takes no
   time, so no minor update lands while it runs.
 """
 
 from collections import Counter, deque
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from heapq import merge
 from itertools import count, islice, takewhile
@@ -28,13 +30,14 @@ import numpy as np
 from drn.catalogue import Catalogue, epoch
 from drn.config import Config
 from drn.errors import InvalidInput, NoCandidates
+from drn.holdback import lost
 from drn.ranking import Served, decide
 from drn.readers import Reader
 from drn.scoring import Scorer
 from drn.simulation import Action, Publish, React, World, act
 from drn.types import ClosedImpression, Event, Impression, RankRequest, Verdict, VersionKind
 from drn.updates import major_update, minor_update, publish_retrained
-from drn.versions import Version, initial_version
+from drn.versions import Version, initial_version, roll_back_harm
 
 MINOR_LIMIT = 5_000  # impressions per minor update: bounds a job's memory and time after a long pause
 
@@ -136,6 +139,7 @@ class Loop:
         self.config, self.start = config, start
         self.catalogue = Catalogue(config)
         self.tally = Tally()
+        self._reference: tuple[Version, Served] | None = None
         self.publish_version(initial_version(config, start))
         self._readers: dict[str, Reader] = {}
         self.log: deque[Logged] = deque()
@@ -158,6 +162,8 @@ class Loop:
                 answer = act(self, step)
             elif version := self.update(step):
                 yield version
+                if back := self.guard(step.at):
+                    yield back
 
     def publish(self, action: Publish) -> None:
         """Stores articles, takes others down."""
@@ -205,9 +211,21 @@ class Loop:
         return version
 
     def publish_version(self, version: Version) -> None:
-        """Serves a version from now on: one assignment swaps both networks."""
+        """Serves a version from now on: one assignment swaps both networks, and the reference with them."""
         self.head = version
-        self._served = Served(version.id, self.config, Scorer(version.model, self.config))
+        alone = Served(version.id, self.config, Scorer(version.model, self.config))
+        if version.holdback.reference == version.id:
+            self._reference = version, alone
+        held_back = self._reference if version.holdback.reference is not None else None
+        self._served = replace(alone, reference=held_back and held_back[1])
+
+    def guard(self, now: datetime) -> Version | None:
+        """The rollback of a current network that has lost to the hold-back's reference, published; None if it has not."""
+        if self._reference is None or not lost(self.head.holdback, self.config):
+            return None
+        version = roll_back_harm(self.head, self._reference[0], now)
+        self.publish_version(version)
+        return version
 
     def reader(self, user_id: str | None) -> Reader:
         """A reader's state; a new one for whom we do not know, kept only if they can be recognised."""

@@ -11,6 +11,7 @@ from drn.catalogue import Catalogue
 from drn.config import Config
 from drn.errors import InvalidInput, NoCandidates
 from drn.features import dense_names, encode, observe
+from drn.holdback import half
 from drn.interleaving import interleave_by_seed, ranked_alone
 from drn.readers import Reader
 from drn.scoring import Scorer
@@ -24,6 +25,7 @@ class Served:
     version_id: int
     config: Config
     scorer: Scorer
+    reference: "Served | None" = None  # answers one half of the lists that are held back; None: none are
 
 
 def decide(request: RankRequest, served: Served, catalogue: Catalogue, reader: Reader, now: datetime) -> Impression:
@@ -33,6 +35,7 @@ def decide(request: RankRequest, served: Served, catalogue: Catalogue, reader: R
         NoCandidates: none of the candidates can be ranked.
         InvalidInput: pins contradict each other, the list's length or the exclusions.
     """
+    request, served = assigned(request, served)
     rows, unknown = candidate_rows(request, catalogue, now)
     candidates = candidate_ids(request, catalogue, rows)
     observation = observe(catalogue, reader, rows, request.context, now)
@@ -58,6 +61,13 @@ def decide(request: RankRequest, served: Served, catalogue: Catalogue, reader: R
         unknown=unknown,
         fallback=fallback,
     )
+
+
+def assigned(request: RankRequest, served: Served) -> tuple[RankRequest, Served]:
+    """Who answers: a list that is held back is not explored, and one half of these is the reference's."""
+    if served.reference is None or not request.explore or not (side := half(request.request_id, served.config.holdback_share)):
+        return request, served
+    return replace(request, explore=False), served if side > 0 else served.reference
 
 
 def derive(logged: Impression, served: Served) -> Impression:

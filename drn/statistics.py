@@ -1,9 +1,13 @@
 """What a duel's outcomes prove, by inference that stays valid while somebody watches: look after every reader, stop at will.
 
-The unit is a reader's session, in [−1, 1]: above 0 it spoke for explore. Everything here assumes only that units are
-bounded and, under the null, have the tested mean given the past; no normality, no fixed sample size.
+Units lie in [−1, 1]; above 0 one spoke for explore. Everything here assumes only that units are bounded and, under the
+null, have the tested mean given the past; no normality, no fixed sample size, and units of one reader may resemble each other.
 
-Sources: Waudby-Smith & Ramdas, JRSS-B 2023 (betting, empirical Bernstein); Howard, Ramdas, McAuliffe & Sekhon, Ann. Stat. 2021.
+Two forms: over all units so far (`confidence_sequence`, for pictures), and from two running sums, Σx and Σx² (`evidence`,
+`radius`), which is all that a version needs to carry for a test that never ends.
+
+Sources: Waudby-Smith & Ramdas, JRSS-B 2023 (empirical Bernstein); Howard, Ramdas, McAuliffe & Sekhon, Ann. Stat. 2021;
+Fan, Grama & Liu, EJP 2015 (the inequality behind the sums).
 Shapes: t units.
 """
 
@@ -20,8 +24,9 @@ from drn.types import Interleaving
 Doubles: TypeAlias = NDArray[np.float64]
 Alternative: TypeAlias = Literal["different", "greater", "less"]
 
-# Stakes as shares of the largest safe one. 2^−10 still notices a mean of a thousandth of the range; ½ cannot go bankrupt.
+# λ of the mixture. 2^−10 still notices a mean of a thousandth of the range; beyond ½ the price of a unit outgrows its worth.
 STAKES = 0.5 ** np.arange(1, 11)
+PRICES = -np.log1p(-STAKES) - STAKES  # ψ(λ), per unit of Σx²
 # Largest λ of the empirical-Bernstein sequence; Waudby-Smith & Ramdas recommend ½ or ¾.
 LARGEST_LAMBDA = 0.5
 
@@ -99,33 +104,70 @@ def closed_sessions(
     return closed_at[spoke], np.clip(total[spoke] / count[spoke], -1.0, 1.0)
 
 
-def e_process(
-    units: ArrayLike, mean: float = 0.0, alternative: Alternative = "different", low: float = -1.0, high: float = 1.0
-) -> Doubles:
-    """log of the evidence against the null after each unit: the wealth of a gambler who bets on it with several stakes.
+def evidence(total: ArrayLike, squares: ArrayLike) -> Doubles:
+    """log of the evidence that units are above 0 on average, from their running sums; `-total` asks whether they are below.
 
-    Wealth = mean over stakes λ of Π_i (1 + λ (x_i − mean)). Under the null it is a martingale that starts at 1, so the
-    chance that it ever reaches 1/α is at most α (Ville). The mixture over stakes loses at most log(stakes) to the best of them.
+        log mean_λ exp(λ·Σx − ψ(λ)·Σx²),    ψ(λ) = −log(1 − λ) − λ
+
+    exp(λx − ψ(λ)x²) ≤ 1 + λx for x ≥ −1 (Fan, Grama & Liu 2015, Lemma 4.1), so while E[x | past] ≤ 0 each term, and their
+    mean, is a supermartingale that starts at 1: the chance that it ever reaches 1/α is at most α (Ville).
 
     Args:
-        units: (t,) in [low, high]
-        mean: the null's; with "greater" the null is "at most this", with "less" "at least this"
-        low, high: bounds of a unit
+        total, squares: Σx and Σx² of units in [−1, 1]; of any one shape
 
     Returns:
-        (t,)
+        of the same shape
+    """
+    sums, spread = (np.asarray(values, np.float64)[..., None] for values in (total, squares))
+    wealth = STAKES * sums - PRICES * spread  # (..., stakes)
+    return np.asarray(np.logaddexp.reduce(wealth, axis=-1) - np.log(len(STAKES)))
+
+
+def evidence_of_difference(total: ArrayLike, squares: ArrayLike) -> Doubles:
+    """log of the evidence that units are not 0 on average: the mean of the evidence for above and for below."""
+    above, below = evidence(total, squares), evidence(-np.asarray(total, np.float64), squares)
+    return np.asarray(np.logaddexp(above, below) - np.log(2))
+
+
+def radius(squares: ArrayLike, alpha: float) -> Doubles:
+    """r with |Σx − ΣE[x | past]| < r at every look, with probability 1 − α; the expectations may drift.
+
+        min_λ (log(2·stakes/α) + ψ(λ)·Σx²/4) · 2/λ     (Howard et al. 2021, Theorem 4, with x̂ = 0 and a range of 2)
+
+    Args:
+        squares: Σx² of units in [−1, 1]
+    """
+    spread = np.asarray(squares, np.float64)[..., None]
+    bounds = (np.log(2 * len(STAKES) / alpha) + PRICES * spread / 4) * 2 / STAKES  # (..., stakes)
+    return np.asarray(bounds.min(axis=-1))
+
+
+def e_process(units: ArrayLike, alternative: Alternative = "different") -> Doubles:
+    """`evidence` after each of the units.  (t,)
+
+    Args:
+        units: (t,) in [−1, 1]
 
     Raises:
-        InvalidInput: a unit outside its bounds, or a null mean on or beyond them.
+        InvalidInput: a unit outside its bounds.
     """
-    x = _bounded(units, low, high)
-    if not low < mean < high:
-        raise InvalidInput("the null mean must lie between the bounds")
-    up, down = STAKES / (mean - low), -STAKES / (high - mean)
-    stakes = {"greater": up, "less": down, "different": np.concatenate([up, down])}[alternative]
-    wealth = np.cumsum(np.log1p(np.outer(x - mean, stakes)), axis=0)  # (t, stakes), logarithms
-    evidence: Doubles = np.logaddexp.reduce(wealth, axis=1) - np.log(len(stakes))
-    return evidence
+    x = _bounded(units, -1.0, 1.0)
+    total, squares = np.cumsum(x), np.cumsum(x**2)
+    if alternative == "different":
+        return evidence_of_difference(total, squares)
+    return evidence(total if alternative == "greater" else -total, squares)
+
+
+def units_to_alarm(mean: float, square: float, alpha: float) -> float:
+    """Bound on the expected number of units until `evidence` reaches 1/α, for units of this mean (> 0) and mean square.
+
+        min_λ (log(stakes/α) + λ) / (λ·mean − ψ(λ)·square)     (Wald; the last unit overshoots by at most λ)
+
+    inf where no stake gains, which needs a mean below a thousandth of the mean square.
+    """
+    gain = STAKES * mean - PRICES * square
+    needed = (np.log(len(STAKES) / alpha) + STAKES) / np.where(gain > 0, gain, np.nan)
+    return float(np.nanmin(needed)) if (gain > 0).any() else float("inf")
 
 
 def first_alarm(log_evidence: Doubles, alpha: float = 0.05) -> int | None:
@@ -164,28 +206,31 @@ def confidence_sequence(units: ArrayLike, alpha: float = 0.05, low: float = -1.0
     return Band(*(low + (high - low) * side for side in (centre, lower, upper)))
 
 
-def difference(
-    treated: ArrayLike, reference: ArrayLike, alpha: float = 0.05, low: float = 0.0, high: float = 1.0
-) -> tuple[float, float]:
-    """Bounds of mean(treated) − mean(reference) that hold at every look: two sequences at α/2 each.
+def chances(interleaving: Interleaving) -> Doubles:
+    """2q − 1 of every slot that was drawn, clicked or not: what the list itself offered explore.  (m,)
 
-    For the hold-back bucket: readers of the frozen reference against all others; an upper bound below 0 is harm.
+    Given the slots above it, its expectation is 0 for any two rankers and any readers: Σ_d ½(P_c + P_e)·(P_e − P_c)/(P_e + P_c).
+    So the sums over slots are a check that both networks had equal chances: an alarm is a fault of the machine (a biased coin,
+    lost impressions), not a verdict.
+    """
+    return 2 * interleaving.credit[~interleaving.pinned].astype(np.float64) - 1
+
+
+def reader_units(users: Sequence[str | None], clicks: Sequence[int], outcomes: Sequence[float]) -> Doubles:
+    """Σ outcomes / Σ clicks of each reader who clicked, in the order of their first impression.  (t,) in [−1, 1]
+
+    One reader's impressions become one unit, whatever they clicked: who reads all day is no crowd. A reader without an id
+    is another one each time.
 
     Args:
-        treated, reference: (t,), (s,) in [low, high]
+        users, clicks, outcomes: (m,) of impressions
     """
-    (a, b), (c, d) = (_last(confidence_sequence(units, alpha / 2, low, high), low, high) for units in (treated, reference))
-    return a - d, b - c
-
-
-def chance(interleaving: Interleaving) -> float:
-    """Mean of 2q − 1 over all slots that were drawn, clicked or not: what the list itself offered explore.
-
-    Its expectation is 0 for any two rankers and any readers, so `e_process` over impressions is the check that both
-    networks had equal chances: an alarm is a fault of the machine (a biased coin, lost impressions), not a verdict.
-    """
-    credit = interleaving.credit[~interleaving.pinned].astype(np.float64)
-    return float((2 * credit - 1).mean()) if len(credit) else 0.0
+    names = [i if user is None else user for i, user in enumerate(users)]
+    places = {name: place for place, name in enumerate(dict.fromkeys(names))}
+    reader = np.array([places[name] for name in names], np.intp)
+    count = np.bincount(reader, clicks, minlength=len(places))
+    total = np.bincount(reader, outcomes, minlength=len(places))
+    return np.clip(total[count > 0] / count[count > 0], -1.0, 1.0)
 
 
 def _bounded(units: ArrayLike, low: float, high: float) -> Doubles:
@@ -193,7 +238,3 @@ def _bounded(units: ArrayLike, low: float, high: float) -> Doubles:
     if x.ndim != 1 or not ((x >= low) & (x <= high)).all():
         raise InvalidInput(f"units must be one row of numbers between {low} and {high}")
     return x
-
-
-def _last(band: Band, low: float, high: float) -> tuple[float, float]:
-    return (float(band.lower[-1]), float(band.upper[-1])) if len(band.mean) else (low, high)

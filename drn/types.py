@@ -176,6 +176,27 @@ class DuelState:
     losses: int = 0
     total: float = 0.0  # sum of outcomes
     squares: float = 0.0  # sum of squared outcomes
+    # Of readers' units (`statistics.reader_units`): what the test for harm needs, however long the duel runs.
+    units: int = 0
+    unit_total: float = 0.0
+    unit_squares: float = 0.0
+    # Of every drawn slot's 2q − 1, over this duel and those before it: whether both networks had equal chances.
+    chance_total: float = 0.0
+    chance_squares: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class HoldbackState:
+    """The running comparison of what is served with a frozen version. `drn.holdback` says which lists take part."""
+
+    reference: int | None = None  # the frozen version; None: nobody is held back yet
+    since: float = 0.0  # seconds since the epoch: when the reference was chosen, or the wait for the first one began
+    current_lists: int = 0
+    current_clicked: int = 0  # of these lists, those with a click
+    reference_lists: int = 0
+    reference_clicked: int = 0
+    total: float = 0.0  # sum of ±(clicked − expected): above 0 speaks for current
+    squares: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)

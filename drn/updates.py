@@ -14,6 +14,8 @@ from drn.config import Config
 from drn.errors import InvalidInput
 from drn.exploration import es_gradient, judge, mirror, open_explore, step_towards, version_rng
 from drn.guidance import guided_steps
+from drn.holdback import carry_on
+from drn.holdback import settle as settle_held_back
 from drn.interleaving import outcome
 from drn.model import freeze
 from drn.network import to_tensors, to_weights
@@ -21,8 +23,10 @@ from drn.optimiser import Adam
 from drn.replay import Replay
 from drn.retraining import Progress, retrain
 from drn.rewards import clicked
+from drn.statistics import chances, reader_units
 from drn.transitions import Experience, experience
 from drn.types import ClosedImpression, DuelState, Model, Verdict, VersionKind, Weights
+from drn.verdicts import follow, watch
 from drn.versions import Version
 
 MAJOR_STREAM = 1  # keeps the draws of a major update apart from those of the version it starts from
@@ -81,10 +85,12 @@ def minor_update(head: Version, closed: Sequence[ClosedImpression], config: Conf
         raise InvalidInput("a minor update needs at least one closed impression")
     if any(one.seq <= head.watermark for one in closed):
         raise InvalidInput(f"version {head.id} has consumed the log up to {head.watermark} already")
-    settled = tuple(settled_outcome(one) for one in closed if speaks(one, head.duel))
+    speaking = [one for one in closed if speaks(one, head.duel)]
+    settled = tuple(map(settled_outcome, speaking))
     version_id = head.id + 1
+    duel = watched(head.duel, speaking, settled)
     experiences = (experience(one, config, now) for one in closed)
-    step = learn(head.model, head.duel, experiences, [one.outcome for one in settled], config, version_id)
+    step = learn(head.model, duel, experiences, [one.outcome for one in settled], config, version_id)
     version = Version(
         id=version_id,
         parent_id=head.id,
@@ -101,6 +107,7 @@ def minor_update(head: Version, closed: Sequence[ClosedImpression], config: Conf
             "settled": float(len(settled)),
             "outcome": float(sum(one.outcome for one in settled)),
         },
+        holdback=carry_on(settle_held_back(head.holdback, closed, config), version_id, config, now),
     )
     return MinorUpdate(version, settled, step.verdict, step.judged)
 
@@ -122,6 +129,14 @@ def settled_outcome(closed: ClosedImpression) -> Settled:
     return Settled(impression.request_id, impression.at, impression.user_id, int(clicks.sum()), credit)
 
 
+def watched(duel: DuelState, speaking: Sequence[ClosedImpression], settled: Sequence[Settled]) -> DuelState:
+    """The duel with what its readers said, and what its lists offered, in the sums of its always-valid tests."""
+    if not speaking:
+        return duel
+    units = reader_units([one.user_id for one in settled], [one.clicks for one in settled], [one.outcome for one in settled])
+    return watch(duel, units, np.concatenate([chances(one.impression.interleaving) for one in speaking]))
+
+
 def learn(
     model: Model,
     duel: DuelState,
@@ -140,7 +155,7 @@ def learn(
     judged, verdict = judge(duel, outcomes, config)
     if verdict is not Verdict.UNDECIDED:
         model = resolve(model, judged, verdict, config, version_rng(config, version_id))
-        duel = DuelState(id=version_id)
+        duel = follow(judged, version_id)
     else:
         duel = judged
     if config.direction == "guided":
@@ -217,11 +232,12 @@ def publish_retrained(retrained: Retrained, base: Version, head: Version, config
         kind=VersionKind.MAJOR,
         created_at=at,
         model=retrained_model(retrained.weights, base, head, config, version_rng(config, version_id)),
-        duel=head.duel if goes_on else DuelState(id=version_id),
+        duel=head.duel if goes_on else follow(head.duel, version_id),
         watermark=head.watermark,
         config=config,
         schema=head.schema,
         metrics={**retrained.metrics, "base": float(base.id)},
+        holdback=head.holdback,
     )
 
 

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 
 from drn.checkpoint import digest
@@ -11,8 +11,9 @@ from drn.config import Config
 from drn.errors import SchemaMismatch
 from drn.exploration import open_explore, version_rng
 from drn.features import input_shape, schema_digest
+from drn.holdback import begin
 from drn.model import initial_weights
-from drn.types import DuelState, Model, VersionKind
+from drn.types import DuelState, HoldbackState, Model, VersionKind
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,6 +30,7 @@ class Version:
     config: Config
     schema: str  # digest of the feature schema that the weights belong to
     metrics: Mapping[str, float]
+    holdback: HoldbackState = field(default_factory=HoldbackState)
 
     @property
     def digest(self) -> str:
@@ -43,6 +45,7 @@ class Version:
             "schema": self.schema,
             "duel": asdict(self.duel),
             "watermark": self.watermark,
+            "holdback": asdict(self.holdback),
         }
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
@@ -99,4 +102,18 @@ def rollback(head: Version, target: Version, at: datetime) -> Version:
         config=head.config,
         schema=head.schema,
         metrics={"target": float(target.id)},
+        holdback=begin(version_id, at),
+    )
+
+
+def roll_back_harm(head: Version, reference: Version, at: datetime) -> Version:
+    """The rollback of a current network that has lost to the hold-back's reference, with the figures that it lost by.
+
+    Raises:
+        SchemaMismatch: as `rollback`.
+    """
+    version, lost = rollback(head, reference, at), head.holdback
+    figures = ("current_lists", "current_clicked", "reference_lists", "reference_clicked")
+    return replace(
+        version, metrics={**version.metrics, "automatic": 1.0, **{name: float(getattr(lost, name)) for name in figures}}
     )

@@ -20,7 +20,7 @@ from drn.errors import DrnError
 from jobs.database import open_store, utc_now
 from jobs.errors import JobError, UnreadableLog
 from jobs.importers.log import Log
-from jobs.runner import Job, Published, Skipped
+from jobs.runner import Done, Job, Published, Skipped
 from service import logs
 from service.keys import Scope, new_key
 from service.settings import Settings
@@ -52,9 +52,12 @@ def run_job(job: Job, *, extends: bool = False) -> None:
             outcome = await runner.run(engine, job, config, utc_now)
         match outcome:
             case Published():
-                console.print(f"published version {outcome.version_id}")
+                reason = outcome.detail.get("reason")
+                console.print(f"published version {outcome.version_id}" + (f": {reason}" if reason else ""))
             case Skipped():
                 console.print(f"skipped: {outcome.reason}")
+            case Done():
+                console.print(", ".join(f"{name} {value}" for name, value in outcome.detail.items()))
 
     asyncio.run(work())
 
@@ -99,6 +102,14 @@ def rollback(to: Annotated[int, typer.Option("--to", min=1, help="The version wh
     from jobs.rollback import rollback_to
 
     run_job(rollback_to(to), extends=True)
+
+
+@app.command()
+def guard() -> None:
+    """Roll back a current network that has lost to the hold-back's reference, now; tell of a duel that is not fair."""
+    from jobs.guard import GUARD
+
+    run_job(GUARD, extends=True)
 
 
 @app.command("migrate")

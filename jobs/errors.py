@@ -19,3 +19,7 @@ class CannotRun(JobError):
 
 class Stopped(JobError):
     """The learner was asked to end while a network was being retrained."""
+
+
+class UnequalChances(JobError):
+    """The log proves a fault of the machine: what is compared in it did not have equal chances."""

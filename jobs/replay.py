@@ -5,8 +5,9 @@ clicks go to `service.handlers.feedback`. The database is one of its own, so a r
 
 A log tells only what readers did with the lists that they were shown, in an order that is not ours. So all candidates are
 asked for (k = n) and reported as seen: every logged click is credited, every other article counts as passed over, and
-no conclusion is drawn from a place that no reader saw. What the figures say is how well each network would have ranked what
-the reader was about to click; a click-through rate cannot be had from a log.
+no conclusion is drawn from a place that no reader saw. Nor would the hold-back's halves be clicked differently, so there is
+none. What the figures say is how well each network would have ranked what the reader was about to click; a click-through rate
+cannot be had from a log.
 """
 
 import asyncio
@@ -173,6 +174,7 @@ async def play(
     settings: Settings, url: str, engine: AsyncEngine, lists: list[LoggedImpression], label: str = "replay"
 ) -> Replayed:
     """The log's lists in order; whatever update is due comes before the list of that moment."""
+    settings = settings.model_copy(update={"changes": {**settings.changes, "holdback_share": 0.0}})
     clock, config = LogClock(lists[0].at), settings.config()
     await runner.run(engine, FIRST_VERSION, config, clock)
     own = settings.model_copy(

@@ -17,6 +17,7 @@ from drn.config import Config
 from drn.loop import MINOR_LIMIT
 from jobs import runner, upkeep
 from jobs.errors import Stopped
+from jobs.guard import GUARD
 from jobs.line import current_head
 from jobs.major_retrain import major_retrain
 from jobs.minor_update import MINOR
@@ -112,10 +113,13 @@ class Learner:
             return await runs.last_started(connection, name, self.clock())
 
     async def minor(self) -> None:
-        """Minor updates until the log is consumed: after an outage there is more than one update's worth."""
+        """Minor updates until the log is consumed: after an outage there is more than one update's worth. Each is guarded."""
         while not self.stopping:
             outcome = await self.run(MINOR)
-            if not isinstance(outcome, Published) or outcome.detail["impressions"] != MINOR_LIMIT:
+            if not isinstance(outcome, Published):
+                return
+            await self.run(GUARD)
+            if outcome.detail["impressions"] != MINOR_LIMIT:
                 return
 
     async def count_and_prune(self) -> None:

@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from drn.catalogue import epoch
 from drn.errors import DrnError
 from drn.readers import Reader
+from drn.versions import Version
 from service.keys import KeyRing
 from service.live import SETTLED_SECONDS, Applied, Live
 from service.metrics import Metrics
@@ -267,7 +268,7 @@ class Follower:
             return
         try:
             version = await versions.load(connection, newest, memory=False)
-            served = self._live.serve(version)
+            served = self._live.serve(version, await self._reference(connection, version))
         except (DrnError, NoSuchVersion, WeightsPruned) as error:  # bad itself: reading it again would not make it better
             served = False
             self._live.refused = f"version {newest} cannot be served: {error}"
@@ -277,6 +278,17 @@ class Follower:
         else:
             self._refused = newest
             log.error("version not taken into service", reason=self._live.refused)
+
+    async def _reference(self, connection: AsyncConnection, version: Version) -> Version | None:
+        """The hold-back's reference, unless it is in service. Where it cannot be read, nobody is held back."""
+        number = version.holdback.reference
+        if number in (None, version.id) or self._live.held_back_by(number):
+            return None
+        try:
+            return await versions.load(connection, number, memory=False)
+        except (DrnError, NoSuchVersion, WeightsPruned) as error:
+            log.error("nobody is held back", reason=f"reference {number} cannot be served: {error}")
+            return None
 
     async def _follow_keys(self, connection: AsyncConnection) -> None:
         active = await keys.active(connection)

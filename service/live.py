@@ -7,6 +7,7 @@ Nothing here waits; `service.following` keeps it in step.
 
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 import numpy as np
@@ -14,6 +15,7 @@ import numpy as np
 from drn.catalogue import Catalogue, epoch
 from drn.config import Config
 from drn.features import schema_digest
+from drn.holdback import fault
 from drn.ranking import Served
 from drn.readers import Reader
 from drn.scoring import Scorer
@@ -40,6 +42,7 @@ class Live:
         self.config = config
         self.catalogue = Catalogue(config)
         self.served: Served | None = None
+        self.fault: str | None = None  # what the served version's own sums prove to be wrong with the machine
         self.refused: str | None = None  # why a newer version than the served one is not taken into service
         self.keys = KeyRing({})  # closed until the keys have been read
         self.impressions = Applied()
@@ -53,14 +56,30 @@ class Live:
         self._recent: dict[str, int] = {}  # readers read from the log since the last whole look began: looks begun by then
         self._in_doubt = False
 
-    def serve(self, version: Version) -> bool:
-        """Takes a version into service with one assignment. False (and `refused` says why) if its features are others."""
+    def serve(self, version: Version, reference: Version | None = None) -> bool:
+        """Takes a version into service with one assignment. False (and `refused` says why) if its features are others.
+
+        Args:
+            reference: the hold-back's, unless it is served for that already or is `version` itself; without any of these,
+                nobody is held back
+        """
         if version.schema != (ours := schema_digest(self.config)):
             self.refused = f"version {version.id} was trained on feature schema {version.schema}, this process makes {ours}"
             return False
         self.refused = None
-        self.served = Served(version.id, version.config, Scorer(version.model, version.config))
+        alone = serving(version)
+        if version.holdback.reference == version.id:
+            held_back: Served | None = alone
+        else:
+            held_back = serving(reference) if reference else self.held_back_by(version.holdback.reference)
+        self.served = replace(alone, reference=held_back)
+        self.fault = fault(version.duel, version.holdback)
         return True
+
+    def held_back_by(self, reference: int | None) -> Served | None:
+        """The reference in service, if it is this version."""
+        before = self.served.reference if self.served else None
+        return before if before is not None and before.version_id == reference else None
 
     @property
     def version_id(self) -> int | None:
@@ -194,6 +213,10 @@ class Live:
         elif user_id in self._loading:
             self._touched.add(user_id)
         return self._readers.get(user_id)
+
+
+def serving(version: Version) -> Served:
+    return Served(version.id, version.config, Scorer(version.model, version.config))
 
 
 class Applied:

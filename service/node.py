@@ -170,4 +170,14 @@ def observe(node: Node) -> None:
     metrics.gauge("drn_articles", "Articles in memory", lambda: len(live.catalogue))
     metrics.gauge("drn_cached_readers", "Readers in memory", lambda: live.readers)
     metrics.gauge("drn_follow_lag_seconds", "Since the store was last followed to its end", lambda: node.follower.lag)
+    metrics.gauge("drn_reference_version", "Id of the hold-back's reference, 0 if nobody is held back", lambda: reference(live))
+    metrics.gauge(
+        "drn_unequal_chances",
+        "1 while lists prove that both networks did not have equal chances",
+        lambda: float(bool(live.fault)),
+    )
     metrics.gauge("drn_version_refused", "1 while a newer version does not fit this process", lambda: float(bool(live.refused)))
+
+
+def reference(live: Live) -> int:
+    return live.served.reference.version_id if live.served and live.served.reference else 0

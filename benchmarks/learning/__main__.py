@@ -142,6 +142,14 @@ def ebnerd(
 
 
 @app.command()
+def statistics() -> None:
+    """What the verdicts find, after how much, and how often in vain: the table of docs/statistics.md, by simulation."""
+    from benchmarks.learning.watching.table import markdown
+
+    typer.echo(markdown(), nl=False)
+
+
+@app.command()
 def table(csv: Annotated[Path, typer.Option(help="What `ebnerd` wrote.")]) -> None:
     """The rows of a CSV file of `ebnerd` as Markdown, for docs/."""
     from benchmarks.learning.ebnerd.table import markdown, read

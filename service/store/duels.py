@@ -1,7 +1,7 @@
 """Duels and what each impression said in them."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ from service.store.tables import duel_outcomes, duels, requests
 if TYPE_CHECKING:  # drn.updates imports torch, which no API process loads
     from drn.updates import MinorUpdate
 
-SCORE = ("impressions", "wins", "losses", "total", "squares")
+SCORE = tuple(spec.name for spec in fields(DuelState) if spec.name != "id")
 
 
 @dataclass(frozen=True, slots=True)

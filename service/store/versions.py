@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 
-from sqlalchemy import Row, and_, func, or_, select, update
+from sqlalchemy import BigInteger, Row, and_, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -13,7 +13,7 @@ from drn.checkpoint import digest, dump
 from drn.checkpoint import load as parse
 from drn.config import Config
 from drn.errors import CorruptCheckpoint
-from drn.types import DuelState, Model, VersionKind, Weights
+from drn.types import DuelState, HoldbackState, Model, VersionKind, Weights
 from drn.versions import Version
 from service.store import duels
 from service.store.errors import NoSuchVersion, VersionConflict, WeightsPruned
@@ -97,6 +97,7 @@ async def load(connection: AsyncConnection, version_id: int, *, memory: bool = T
         config=Config.from_json(row.config),
         schema=row.schema,
         metrics=row.metrics,
+        holdback=HoldbackState(**row.holdback),
     )
 
 
@@ -147,6 +148,7 @@ async def append(connection: AsyncConnection, version: Version) -> None:
         "schema": version.schema,
         "metrics": dict(version.metrics),
         "digest": version.digest,
+        "holdback": asdict(version.holdback),
     }
     try:
         await connection.execute(insert(model_versions), row)
@@ -200,9 +202,9 @@ def version_row(row: Row[tuple[object, ...]]) -> VersionRow:
 async def prune(connection: AsyncConnection, served_since: datetime, most: int, now: datetime) -> int:
     """Drops weights that are no longer wanted; returns how many networks went.
 
-    Both networks stay of versions that have served at `served_since` or later, of the newest `most` at most, and of the
-    newest `LANDMARKS` that are no minor updates. A learner's memory is of use to the newest version alone. Nothing goes
-    while a learner is at work, who may be about to use old weights again.
+    Both networks stay of versions that have served at `served_since` or later, of the newest `most` at most, of the
+    newest `LANDMARKS` that are no minor updates, and of the hold-back's reference. A learner's memory is of use to the newest
+    version alone. Nothing goes while a learner is at work, who may be about to use old weights again.
     """
     if not await try_hold(connection, LEARN):
         return 0
@@ -215,7 +217,11 @@ async def prune(connection: AsyncConnection, served_since: datetime, most: int, 
         .order_by(model_versions.c.id.desc())
         .limit(LANDMARKS)
     )
-    wanted = or_(model_versions.c.id >= max(first or 0, newest - most + 1), model_versions.c.id.in_(landmarks))
+    reference = await connection.scalar(
+        select(model_versions.c.holdback["reference"].astext.cast(BigInteger)).where(model_versions.c.id == newest)
+    )
+    recent = model_versions.c.id >= max(first or 0, newest - most + 1)
+    wanted = or_(recent, model_versions.c.id.in_(landmarks), model_versions.c.id == reference)
     served = or_(model_versions.c.current_digest == weights.c.digest, model_versions.c.explore_digest == weights.c.digest)
     remembered = and_(model_versions.c.id > newest - MEMORIES, model_versions.c.memory_digest == weights.c.digest)
     kept = or_(*(select(1).where(which).exists() for which in (and_(wanted, served), remembered)))

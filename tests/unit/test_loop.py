@@ -1,15 +1,19 @@
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 
 import pytest
 
+from drn.checkpoint import digest
 from drn.config import Config
 from drn.errors import InvalidInput
+from drn.holdback import begin
 from drn.loop import Loop, Update, due, run, timeline
+from drn.model import freeze
 from drn.scenario import NEWSROOM
 from drn.simulation import Publish, React, Visit, World, newsroom
-from drn.types import Article, Event, RankRequest, VersionKind
+from drn.types import Article, Event, HoldbackState, Model, RankRequest, VersionKind
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
 MINOR, MAJOR = VersionKind.MINOR, VersionKind.MAJOR
@@ -199,3 +203,19 @@ def test_the_log_keeps_what_replay_needs() -> None:
     assert last.watermark > 50
     impressions = sum(day.impressions for day in loop.tally.days.values())
     assert len(loop.log) == impressions - last.watermark + 30  # open ones, and replay's
+
+
+def test_a_current_network_that_lost_is_rolled_back_to_the_reference(loop: Loop) -> None:
+    reference = replace(loop.head, id=2, parent_id=1, kind=MINOR, holdback=begin(2, START))
+    loop.publish_version(reference)
+    fallen = HoldbackState(2, 1.0, 400, 80, 400, 200, -240.0, 180.0)
+    better = freeze({name: tensor + 1 for name, tensor in reference.model.current.items()})
+    loop.publish_version(replace(reference, id=3, parent_id=2, model=Model(better, better), holdback=fallen))
+    back = loop.guard(at(60))
+    assert back is not None
+    assert (back.id, back.parent_id, back.kind, back.metrics["target"]) == (4, 3, VersionKind.ROLLBACK, 2)
+    assert digest(back.model.current) == digest(reference.model.current)
+    assert back.holdback == begin(4, at(60))
+    assert (back.metrics["automatic"], back.metrics["reference_clicked"]) == (1, 200)
+    assert loop.head is back
+    assert loop.guard(at(61)) is None

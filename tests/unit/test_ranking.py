@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -7,6 +8,7 @@ from drn.catalogue import Catalogue
 from drn.config import Config
 from drn.errors import InvalidInput, NoCandidates
 from drn.features import input_shape
+from drn.holdback import half
 from drn.model import initial_weights
 from drn.ranking import Served, decide, derive, request_seed
 from drn.readers import Reader
@@ -110,3 +112,29 @@ def test_scores_that_are_not_finite_fall_back_openly(catalogue: Catalogue) -> No
 def test_seeds_are_the_same_everywhere() -> None:
     assert request_seed("r1") == 1756039562096111297
     assert all(0 <= request_seed(f"r{i}") < 2**63 for i in range(100))
+
+
+def held_back(side: int) -> str:
+    return next(name for name in map(str, range(10_000)) if half(name, CONFIG.holdback_share) == side)
+
+
+def test_the_reference_answers_one_half_of_the_lists_that_are_held_back(catalogue: Catalogue, served: Served) -> None:
+    """Each as its version alone would rank, without exploration, and so that the row alone leads to it again."""
+    rng = np.random.default_rng(2)
+    frozen = initial_weights(input_shape(CONFIG), CONFIG, rng)
+    reference = Served(3, CONFIG, Scorer(Model(frozen, frozen), CONFIG))
+    both = replace(served, reference=reference)
+    for side, version in ((1, served), (-1, reference)):
+        impression = ask(catalogue, both, request_id=held_back(side))
+        assert (impression.version_id, impression.explore) == (version.version_id, False)
+        best = np.argsort(-impression.current_scores, kind="stable")[:5]
+        assert impression.interleaving.shown.tolist() == best.tolist()
+        again = derive(impression, version)
+        assert again.article_ids == impression.article_ids
+    assert ask(catalogue, both, request_id=held_back(0)).explore
+
+
+def test_nobody_is_held_back_without_a_reference_or_from_an_editors_slate(catalogue: Catalogue, served: Served) -> None:
+    assert ask(catalogue, served, request_id=held_back(-1)).explore
+    still = ask(catalogue, replace(served, reference=replace(served, version_id=3)), request_id=held_back(-1), explore=False)
+    assert still.version_id == served.version_id

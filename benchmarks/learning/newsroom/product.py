@@ -38,6 +38,7 @@ class Product:
     def update(self, update: Update) -> None:
         if self._explore or update.kind is VersionKind.MAJOR:  # without exploration there is no duel to settle
             self.loop.update(update)
+            self.loop.guard(update.at)
 
     def own_list(self) -> Sequence[str]:
         impression = self.loop.log[-1].impression

@@ -9,9 +9,11 @@ from drn.exploration import open_explore, version_rng
 from drn.interleaving import interleave, outcome
 from drn.model import InputShape, initial_weights
 from drn.scoring import Scorer
+from drn.statistics import Doubles, chances, reader_units
 from drn.transitions import Experience
 from drn.types import Bools, DuelState, Floats, Inputs, Interleaving, Ints, Model
 from drn.updates import learn
+from drn.verdicts import watch
 
 SHOWN = 10
 
@@ -28,7 +30,7 @@ class Product:
         self._version = 1
         self._scorer = Scorer(self.model, config)
         self._served: tuple[Inputs, Floats, Interleaving] | None = None
-        self._closed: list[tuple[Experience, float]] = []
+        self._closed: list[tuple[Experience, float, Doubles]] = []
 
     def rank(self, query: Query) -> Ints:
         inputs = inputs_of(query.features)
@@ -44,14 +46,16 @@ class Product:
         at = float(self._version * self._every + len(self._closed))
         reward = clicked.astype(np.float32)
         one = Experience(inputs, at, merged.shown, clicked, examined(clicked), merged.pinned, reward, scores[0], scores[1])
-        self._closed.append((one, outcome(merged.credit, clicked)))
+        self._closed.append((one, outcome(merged.credit, clicked), chances(merged)))
         if len(self._closed) >= self._every:
             self._update()
 
     def _update(self) -> None:
-        experiences, outcomes = zip(*self._closed, strict=True)
+        experiences, outcomes, offered = zip(*self._closed, strict=True)
+        clicks = [int(one.clicked.sum()) for one in experiences]
+        duel = watch(self.duel, reader_units([None] * len(clicks), clicks, outcomes), np.concatenate(offered))
         self._version += 1
-        step = learn(self.model, self.duel, experiences, outcomes, self._config, self._version)
+        step = learn(self.model, duel, experiences, outcomes, self._config, self._version)
         self.model, self.duel = step.model, step.duel
         self._scorer = Scorer(self.model, self._config)
         self._closed = []

@@ -89,8 +89,14 @@ class Site:
 
 
 @pytest.fixture
-def settings(database_url: str) -> Settings:
-    return Settings(database_url=database_url, changes=CHANGES)
+def changes() -> dict[str, Any]:
+    """Hyper-parameters of a test's own."""
+    return {}
+
+
+@pytest.fixture
+def settings(database_url: str, changes: dict[str, Any]) -> Settings:
+    return Settings(database_url=database_url, changes=CHANGES | changes)
 
 
 @pytest.fixture
@@ -104,12 +110,12 @@ async def site(settings: Settings, engine: AsyncEngine) -> AsyncIterator[Site]:
 
 
 @pytest.fixture
-def environment(database_url: str) -> dict[str, str]:
+def environment(database_url: str, changes: dict[str, Any]) -> dict[str, str]:
     """For a process of its own on the test's database."""
     return {
         **os.environ,
         "DATABASE_URL": database_url,
-        "DRN_CONFIG": json.dumps(CHANGES),
+        "DRN_CONFIG": json.dumps(CHANGES | changes),
         "OMP_NUM_THREADS": "1",
     }
 
