@@ -8,11 +8,14 @@ from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+import numpy as np
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from drn.config import Config
 from drn.exploration import judge, z_score
-from drn.types import Verdict
+from drn.holdback import compare
+from drn.statistics import Doubles, evidence
+from drn.types import HoldbackState, Verdict
 from service.dashboard.evidence import LEVEL, Evidence
 from service.dashboard.reader_days import ReaderDays
 from service.dashboard.tallies import NO_SCORE, NOTHING, ScoreTally, TrafficTally, slice_of
@@ -83,8 +86,10 @@ class Figures:
             "settings": settings(config),
             "served": served(self.node, versions),
             "refused": self.node.live.refused,
+            "fault": self.node.live.fault,
             "totals": self.totals(traffic, now),
             "duel": live_duel(newest[0], waiting, config) if newest and newest[0].closed_at is None else None,
+            "holdback": held_back(versions[-1].holdback, config) if versions and config.holdback_share else None,
             "outcomes": self.outcomes(starts, width),
             "traffic": traffic,
             "returns": self.days.returns(now),
@@ -186,7 +191,30 @@ def live_duel(duel: DuelRow, waiting: int, config: Config) -> dict[str, Any]:
         "waiting": waiting,
         "needed": max(0, config.duel_window - state.impressions),
         "forecast": forecast,
+        "harm": share_of_proof(evidence(-state.unit_total, state.unit_squares), config.duel_harm_alpha),
     }
+
+
+def held_back(state: HoldbackState, config: Config) -> dict[str, Any]:
+    """The hold-back's comparison as of the newest version."""
+    found = compare(state, 1 - LEVEL)
+    return {
+        "share": config.holdback_share,
+        "reference": state.reference,
+        "since": state.since or None,
+        "lists": {"current": state.current_lists, "reference": state.reference_lists},
+        "clicked": {"current": found.current, "reference": found.reference},
+        "difference": found.difference,
+        "low": found.low,
+        "high": found.high,
+        "level": LEVEL,
+        "harm": share_of_proof(evidence(-state.total, state.squares), config.rollback_alpha),
+    }
+
+
+def share_of_proof(log_evidence: Doubles, alpha: float) -> float:
+    """How far the evidence has come, from 0 to the 1 at which something is done."""
+    return float(np.clip(-log_evidence / np.log(alpha), 0.0, 1.0))
 
 
 def version(row: LineRow) -> dict[str, Any]:
@@ -199,9 +227,10 @@ def version(row: LineRow) -> dict[str, Any]:
         "duel": row.duel_id,
         "verdict": row.ended,
         "restored": None if restored is None else int(restored),
+        "automatic": bool(row.metrics.get("automatic")),
         "watermark": row.watermark,
         "digest": row.digest,
-        "metrics": {name: value for name, value in row.metrics.items() if name != "target"},
+        "metrics": {name: value for name, value in row.metrics.items() if name not in ("target", "automatic")},
         "servable": row.servable,
     }
 

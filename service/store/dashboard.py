@@ -8,7 +8,7 @@ from sqlalchemy import BigInteger, and_, cast, distinct, exists, func, select, t
 from sqlalchemy.dialects.postgresql import INTERVAL
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from drn.types import Verdict, VersionKind
+from drn.types import HoldbackState, Verdict, VersionKind
 from service.store.tables import (
     articles,
     duel_outcomes,
@@ -70,6 +70,7 @@ class LineRow:
     metrics: Mapping[str, float]
     ended: Verdict | None  # the verdict of the duel that this version ended
     servable: bool  # its weights are still kept
+    holdback: HoldbackState
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +208,7 @@ async def line(connection: AsyncConnection, limit: int) -> list[LineRow]:
             metrics=row.metrics,
             ended=Verdict(row.ended) if row.ended else None,
             servable=row.servable,
+            holdback=HoldbackState(**row.holdback),
         )
         for row in await connection.execute(query)
     ]

@@ -48,11 +48,71 @@ async def test_it_shows_what_is_served_the_duel_and_the_figures(address: str, op
     for words in ("12current wins", "33ties", "17explore wins", "62 of 100 lists settled", "21 more wait to settle", "z +0.93"):
         await expect(duel).to_contain_text(words)
     await expect(duel).to_contain_text("38 settled lists more, then readers decide. As it stands, explore would become current.")
+    await expect(duel).to_contain_text("Its lists gave both networks equal chances.")
     await expect(page.locator("#wins-foot")).to_contain_text("The band includes zero")
     await expect(page.locator("#wins-foot")).to_contain_text("over 600 sessions")
     await expect(page.locator("#articles")).to_contain_text("Harbour bridge closes")
     await expect(page.locator("#articles")).to_contain_text("pinned")
     await expect(page.locator("#returns li")).to_have_count(3)
+
+
+async def test_the_hold_back_shows_both_halves_and_their_difference(
+    address: str, open_page: OpenPage, document: Document
+) -> None:
+    page = await open_page(address, document)
+    held = page.locator("#holdback")
+    await expect(page.locator("#holdback-readout")).to_have_text("current against version 30, for 2 h")
+    for words in ("41.3 %of 412 lists by current alone got a click", "39.5 %of 398 lists by version 30 got a click"):
+        await expect(held).to_contain_text(words)
+    await expect(held).to_contain_text("Difference +1.8 points, from −7.1 to +10.7 with 95 %, valid while you watch.")
+    await expect(held).to_contain_text("No difference is established.")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"difference": -0.1, "low": -0.2, "high": -0.01, "harm": 0.6}, "60 % of the evidence is there"),
+        ({"difference": -0.2, "low": -0.3, "high": -0.1, "harm": 1.0}, "version 30 is brought back at the next minor update"),
+        ({"difference": 0.2, "low": 0.1, "high": 0.3}, "Current is better than what it is held against"),
+        ({"difference": None, "low": -1.0, "high": 1.0}, "No list that was held back has been settled yet"),
+        ({"reference": None}, "a frozen version answers half of these"),
+    ],
+)
+async def test_the_hold_back_says_what_follows(
+    address: str, open_page: OpenPage, document: Document, change: Document, words: str
+) -> None:
+    document["holdback"] |= change
+    page = await open_page(address, document)
+    await expect(page.locator("#holdback")).to_contain_text(words)
+
+
+async def test_a_site_that_holds_nobody_back_is_shown_no_hold_back(address: str, open_page: OpenPage, document: Document) -> None:
+    page = await open_page(address, document | {"holdback": None})
+    await expect(page.locator("#headline")).to_contain_text("Version 36 is served")
+    await expect(page.locator("#holdback-card")).to_be_hidden()
+
+
+async def test_harm_a_fault_and_an_automatic_rollback_are_where_one_looks(
+    address: str, open_page: OpenPage, document: Document
+) -> None:
+    document["duel"]["harm"] = 1.0
+    document["fault"] = "the interleaved lists did not give both networks equal chances: no duel is to be believed"
+    document["versions"][29]["automatic"] = True
+    reason = (
+        "version 29 has lost to the hold-back's reference, version 24: 80 of 400 lists with a click, the reference 200 of 400"
+    )
+    guard = document["jobs"][1] | {"job": "guard", "version": 30, "reason": reason}
+    quiet = guard | {"outcome": "done", "version": None, "reason": None}
+    document["jobs"] = [quiet, guard, quiet]
+    page = await open_page(address, document)
+    await expect(page.locator("#duel")).to_contain_text("Readers have proven that explore harms")
+    await expect(page.locator("#duel")).not_to_contain_text("equal chances")
+    await expect(page.locator("#notice")).to_contain_text("A fault of the machine: the interleaved lists")
+    rows = page.locator("#jobs tbody tr")
+    await expect(rows).to_have_count(1)
+    await expect(rows).to_contain_text(reason)
+    await page.locator('[data-version="30"]').click()
+    await expect(page.locator("#version")).to_contain_text("brought back version 24 by itself, for current had lost to it")
 
 
 async def test_job_runs_tell_why_and_fold_what_repeats(address: str, open_page: OpenPage, document: Document) -> None:

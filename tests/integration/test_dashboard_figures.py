@@ -75,6 +75,13 @@ async def test_an_empty_service_has_a_document_without_figures(client: httpx.Asy
     assert document["served"]["version"] == 1
     assert document["duel"]["impressions"] == 0
     assert document["duel"]["forecast"] == "undecided"
+    assert document["duel"]["harm"] == 0
+    assert (document["holdback"]["reference"], document["holdback"]["difference"], document["holdback"]["harm"]) == (
+        None,
+        None,
+        0,
+    )
+    assert document["fault"] is None
     assert document["outcomes"]["buckets"] == []
     assert document["articles"] == []
     assert document["totals"] == {"lists": 0, "shown": 0, "clicks": 0, "fallbacks": 0, "articles": 2, "readers_today": None}

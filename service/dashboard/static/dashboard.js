@@ -5,7 +5,7 @@ import { chart, together } from "./charts.js";
 import { at, html, show } from "./element.js";
 import { count, duration, moment, percent, plural, signed } from "./format.js";
 import { Lineage } from "./lineage.js";
-import { articles, jobs, lead, liveDuel, returns } from "./panels.js";
+import { articles, holdback, jobs, lead, liveDuel, returns } from "./panels.js";
 
 const PERIOD = 2000; // milliseconds between requests
 const STALE = 7; // seconds without an answer after which the figures are no longer called live
@@ -180,7 +180,7 @@ const connection = () => {
   show(at("connection-state"), NAMES[name]);
   show(at("connection-age"), name === "live" || state.received === null ? "" : `figures are ${duration(Math.max(1, age))} old`);
   at("main").toggleAttribute("data-old", name === "offline" && state.received !== null);
-  const explained = name === "live" || name === "connecting" ? state.data?.refused ?? null : state.trouble;
+  const explained = name === "live" || name === "connecting" ? state.data?.refused ?? (state.data?.fault ? `A fault of the machine: ${state.data.fault}.` : null) : state.trouble;
   if (at("notice").textContent !== (explained ?? "")) trouble("notice", explained);
 };
 
@@ -188,6 +188,7 @@ const draw = (data) => {
   lead(data);
   drawOutcomes(data);
   liveDuel(data);
+  holdback(data);
   lineage.set(data);
   drawTraffic(data);
   returns(data);

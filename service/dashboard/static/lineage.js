@@ -70,7 +70,7 @@ const mark = (version) => {
 };
 
 const name = (version, served) =>
-  [`Version ${version.id}, ${KINDS[version.kind]}`, version.verdict === "explore_won" && "explore promoted", version.verdict === "current_won" && "explore reset", version.id === served && "served now"]
+  [`Version ${version.id}, ${version.automatic ? "an automatic rollback" : KINDS[version.kind]}`, version.verdict === "explore_won" && "explore promoted", version.verdict === "current_won" && "explore reset", version.id === served && "served now"]
     .filter(Boolean)
     .join(", ");
 
@@ -105,7 +105,7 @@ const number = (value) => (Number.isInteger(value) ? count(value) : String(+valu
 
 const story = (version, data) => {
   const words = [`Version ${version.id} is ${KINDS[version.kind]}`];
-  if (version.restored) words.push(` that brought back version ${version.restored}`);
+  if (version.restored) words.push(` that brought back version ${version.restored}${version.automatic ? " by itself, for current had lost to it in the hold-back" : ""}`);
   words.push(`, ${ago(version.at, data.now)}.`);
   if (version.verdict) words.push(` ${ENDINGS[version.verdict]}`);
   return words.join("");

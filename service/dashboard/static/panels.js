@@ -72,6 +72,7 @@ const OUTLOOK = {
 const outlook = (duel, settings) => {
   if (duel.impressions === 0) return ["No list has been settled in this duel yet: a list settles when its feedback window ends."];
   const when = settings.duel_window === null ? "Readers decide at every minor update. " : duel.needed > 0 ? `${plural(duel.needed, "settled list")} more, then readers decide. ` : "The window is full: readers decide at the next minor update. ";
+  if (duel.harm >= 1) return ["Readers have proven that explore harms: it is reset at the next minor update, whatever the window says."];
   return [when, ...OUTLOOK[duel.forecast].map((part) => (typeof part === "string" ? part : part.cloneNode(true)))];
 };
 
@@ -96,7 +97,54 @@ export const liveDuel = (data) => {
       html("div", { class: "tally" }, tally("current wins", duel.losses, "in-current"), tally("ties", duel.ties, "ties"), tally("explore wins", duel.wins, "in-explore")),
       html("figure", {}, progress(duel.impressions, window ?? duel.impressions), html("figcaption", {}, html("span", {}, settled), html("span", {}, waiting))),
       html("figure", {}, zAxis(duel.z, lossZ), html("figcaption", {}, html("span", {}, `z ${signed(duel.z)}`), html("span", {}, lossZ === null ? "" : `reset below ${signed(lossZ, 1)}`))),
-      html("p", { class: "verdict" }, ...outlook(duel, settings)),
+      html("p", { class: "verdict" }, ...outlook(duel, settings), data.fault ? "" : " Its lists gave both networks equal chances."),
+    ),
+  );
+};
+
+const REACH = 300; // half the width of the scale of differences, which is drawn from −reach to +reach
+
+/** The difference and its bounds on a scale that just holds them, with 0 in the middle. */
+const interval = ({ difference, low, high }) => {
+  const most = Math.max(Math.abs(low), Math.abs(high), 1e-9);
+  const place = (value) => REACH + (0.96 * REACH * value) / most;
+  return svg(
+    "svg",
+    { viewBox: `0 0 ${2 * REACH} 26`, "aria-hidden": "true" },
+    svg("line", { class: "s-axis", x1: 0, x2: 2 * REACH, y1: 13, y2: 13 }),
+    svg("rect", { class: "s-soft", x: place(low), y: 9, width: place(high) - place(low), height: 8, rx: 4 }),
+    svg("line", { class: "s-axis", x1: REACH, x2: REACH, y1: 2, y2: 24 }),
+    svg("line", { class: "s-now", x1: place(difference), x2: place(difference), y1: 4, y2: 22 }),
+  );
+};
+
+const finding = ({ low, high, harm, reference }) => {
+  if (harm >= 1) return `Readers have proven current worse: version ${reference} is brought back at the next minor update.`;
+  if (low > 0) return "Current is better than what it is held against, however often one looks.";
+  if (high < 0) return `Current looks worse. It is rolled back by itself once that is proven; ${percent(harm, 0)} of the evidence is there.`;
+  return "No difference is established. Were current proven worse, it would be rolled back by itself.";
+};
+
+export const holdback = (data) => {
+  const { holdback: held, now } = data;
+  hide("holdback-card", held === null);
+  if (held === null) return;
+  const { reference, lists, clicked, difference, low, high, level, share } = held;
+  show(at("holdback-readout"), reference === null ? "" : `current against version ${reference}, for ${duration(Math.max(1, now - held.since))}`);
+  if (reference === null) {
+    show(at("holdback"), html("p", { class: "empty" }, `From the end of the first period on, ${percent(share, 0)} of the lists are not explored, and a frozen version answers half of these.`));
+    return;
+  }
+  const half = (name, words) => html("div", {}, html("b", {}, percent(clicked[name])), html("span", {}, `of ${plural(lists[name], "list")} ${words} got a click`));
+  show(
+    at("holdback"),
+    html("div", { class: "halves" }, half("current", "by current alone"), half("reference", `by version ${reference}`)),
+    html(
+      "div",
+      {},
+      difference === null
+        ? html("p", { class: "foot" }, "No list that was held back has been settled yet.")
+        : [interval(held), html("p", { class: "foot" }, `Difference ${signed(100 * difference, 1)} points, from ${signed(100 * low, 1)} to ${signed(100 * high, 1)} with ${percent(level, 0)}, valid while you watch. ${finding(held)}`)],
     ),
   );
 };
@@ -145,14 +193,15 @@ export const returns = (data) => {
   );
 };
 
-const JOBS = { minor_update: "Minor update", major_retrain: "Major update", rollback: "Rollback" };
+const JOBS = { minor_update: "Minor update", major_retrain: "Major update", rollback: "Rollback", guard: "Guard" };
 
-/** Skipped runs of one job for one reason that follow each other become one row. */
+/** Skipped and failed runs of one job for one reason that follow each other become one row; a guard with nothing to say has none. */
 const folded = (runs) => {
   const rows = [];
   for (const run of runs) {
     const last = rows.at(-1);
-    if (last && run.outcome === "skipped" && last.outcome === "skipped" && last.job === run.job && last.reason === run.reason) last.times += 1;
+    if (run.job === "guard" && run.outcome === "done") continue; // one beside every minor update: the hold-back's card shows what it saw
+    if (last && ["skipped", "failed"].includes(run.outcome) && last.outcome === run.outcome && last.job === run.job && last.reason === run.reason) last.times += 1;
     else rows.push({ ...run, times: 1 });
   }
   return rows;
