@@ -44,9 +44,10 @@ def rows() -> Iterator[tuple[str, str]]:
     resets = [until_reset(rng, CONFIG) for _ in range(100)]
     bounds = [units_to_alarm(-one.mean, one.square, CONFIG.duel_harm_alpha) for one in resets]
     yield "scores reversed, 100 candidates: impressions until explore is reset", spread([one.impressions for one in resets])
-    yield "… readers who clicked until then", spread([one.duel.units for one in resets])
-    yield "… and the bound on their expected number", f"{np.mean(bounds):.0f}"
-    yield "… clicks that they were spared less than current alone would have brought", spread([one.lost for one in resets], 1)
+    yield "… readers who clicked until then: the units", spread([one.duel.units for one in resets])
+    units = np.mean([one.duel.units for one in resets])
+    yield "… their mean number, and the bound on it", f"{units:.1f} ≤ {np.mean(bounds):.1f}"
+    yield "… clicks lost until then, against current alone", spread([one.lost for one in resets], 1)
     alpha = CONFIG.rollback_alpha
     rng = np.random.default_rng(4)
     yield f"false rollbacks, {DUELS:,} periods of 5,000 held-back lists", f"{rollbacks(rng, DUELS, 5_000, alpha)}"
