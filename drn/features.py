@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from drn.catalogue import WINDOWS, Catalogue, column_counts, epoch, slot
 from drn.config import Config
 from drn.errors import CorruptCheckpoint, InvalidInput, SchemaMismatch
-from drn.kernels import FLOAT, INT, ages, click_profile, kernel, reads, shares_below, standardise, writes, z_scores
+from drn.kernels import FLOAT, INT, ages, click_profile, kernel, reads, shares_below, standardise, tuple_of, writes, z_scores
 from drn.model import InputShape
 from drn.readers import Reader
 from drn.types import Context, Floats, Inputs, Ints, Observation
@@ -349,26 +349,40 @@ MAGIC = b"drnO"
 def pack(observation: Observation) -> bytes:
     """The observation for the log: little-endian, reader counts sparse, article counts in 16 bits where they all fit."""
     n, columns = observation.content.shape
-    filled = np.flatnonzero(observation.reader)
+    filled, values = filled_slots(observation.reader)
     wide = bool(observation.counts.max(initial=0) > 65_535)
-    embedded = bool(observation.embedding.any() or observation.reader_embedding.any())
+    embedded = any(part.view(np.uint16).any() for part in (observation.embedding, observation.reader_embedding))
     header = HEADER.pack(
         MAGIC, SCHEMA, n, columns, observation.reader.shape[1], observation.embedding.shape[1], len(filled), wide, embedded
     )
-    arrays = [
-        filled.astype("<u2"),
-        observation.reader.ravel()[filled].astype("<u2"),
-        observation.reader_totals.astype("<u2"),
-        observation.context.astype("<u1"),
-        observation.content.astype("<u2"),
-        observation.counts.astype("<u4" if wide else "<u2"),
-        observation.category_counts.astype("<u4"),
-        observation.seen.astype("<u2"),
-        observation.age.astype("<i4"),
+    arrays: list[tuple[NDArray[Any], str]] = [
+        (filled, "<u2"),
+        (values, "<u2"),
+        (observation.reader_totals, "<u2"),
+        (observation.context, "<u1"),
+        (observation.content, "<u2"),
+        (observation.counts, "<u4" if wide else "<u2"),
+        (observation.category_counts, "<u4"),
+        (observation.seen, "<u2"),
+        (observation.age, "<i4"),
     ]
     if embedded:
-        arrays += [observation.embedding.astype("<f2"), observation.reader_embedding.astype("<f2")]
-    return header + b"".join([array.tobytes() for array in arrays])
+        arrays += [(observation.embedding, "<f2"), (observation.reader_embedding, "<f2")]
+    return b"".join([header, *[np.ascontiguousarray(array, kind).data for array, kind in arrays]])
+
+
+@kernel(tuple_of(writes("u2", 1), writes("u2", 1)), reads("u2", 2))
+def filled_slots(profile: NDArray[np.uint16]) -> tuple[NDArray[np.uint16], NDArray[np.uint16]]:
+    """Where counts are not 0 among all of them laid end to end, and what they are there.  (V, C) → (f,), (f,)"""
+    windows, slots = profile.shape
+    places, values = np.empty(windows * slots, np.uint16), np.empty(windows * slots, np.uint16)
+    filled = 0
+    for window in range(windows):
+        for place in range(slots):
+            if profile[window, place]:
+                places[filled], values[filled] = window * slots + place, profile[window, place]
+                filled += 1
+    return places[:filled], values[:filled]
 
 
 def unpack(data: bytes) -> Observation:
