@@ -13,7 +13,6 @@ import struct
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from functools import lru_cache
-from itertools import pairwise
 from math import prod
 from typing import Any, NamedTuple
 
@@ -32,6 +31,7 @@ SCHEMA = 1  # raised whenever the same observation would give other inputs
 W = len(WINDOWS)
 READER_WINDOWS = WINDOWS[1:]  # the paper's five
 V = len(READER_WINDOWS)
+READER_SECONDS = np.array(READER_WINDOWS)  # (V,)
 GROUPS = ("provider", "category", "topics", "entities", "words")
 WINDOW_NAMES = ("10m", "1h", "6h", "24h", "1w", "1y")
 HOURS, WEEKDAYS, DEVICES, SURFACES = 8, 7, 8, 8  # one-hot context; with the list's freshness they are the paper's 32
@@ -99,10 +99,11 @@ def observe(catalogue: Catalogue, reader: Reader, rows: Ints, context: Context, 
     second = epoch(now)
     catalogue.advance(second)
     clicked = reader.click_rows
-    starts = np.array([reader.first_since(second - window) for window in READER_WINDOWS])
+    profile, totals = np.empty((V, catalogue.slots), np.uint16), np.empty(V, np.uint16)
+    click_profile(catalogue.content, clicked, reader.click_times, second - READER_SECONDS, profile, totals)
     return Observation(
-        reader=click_profile(catalogue.content, clicked, starts, catalogue.slots),
-        reader_totals=(len(clicked) - starts).astype(np.uint16),
+        reader=profile,
+        reader_totals=totals,
         context=np.array(
             [now.hour * HOURS // 24, now.weekday(), slot(context.device, DEVICES), slot(context.surface, SURFACES)], np.uint8
         ),
@@ -151,14 +152,14 @@ def encode(observation: Observation, config: Config) -> Inputs:
     )  # (F, n)
     np.log(features[LOGARITHMS], out=features[LOGARITHMS])
     size = config.embedding_size
-    *parts, end = block_starts(size)
+    distances, places, embeddings, end = block_ends(size)
     dense = np.empty((end, features.shape[1]), np.float32)  # (D, n)
-    own, z, below, embedding = (dense[start:stop] for start, stop in pairwise([*parts, end]))
+    own, z, below, embedding = dense[:distances], dense[distances:places], dense[places:embeddings], dense[embeddings:]
     standardise(features, CENTRES, SPREADS, own)
     z_scores(features[DISTANCES], z)
     shares_below(features[PLACES], below)
     if size:
-        embedding[:size] = observation.embedding.T
+        embedding[:size] = observation.embedding.astype(np.float32).T
         np.matmul(observation.reader_embedding.astype(np.float32), embedding[:size], out=embedding[size])
     if config.features == "paper":
         dense *= published(config)
@@ -288,11 +289,11 @@ def group_ends(columns: tuple[int, ...]) -> NDArray[np.int64]:
     return np.cumsum(columns)
 
 
-def block_starts(embedding_size: int) -> tuple[int, int, int, int, int]:
-    """Where the dense inputs' blocks begin (features, distances, places, embedding), and where the last one ends."""
+def block_ends(embedding_size: int) -> tuple[int, int, int, int]:
+    """Where the dense inputs' blocks end: features, distances, places, embedding."""
     distances = F + DISTANCES.stop - DISTANCES.start
     places = distances + PLACES.stop - PLACES.start
-    return 0, F, distances, places, places + (embedding_size + 1 if embedding_size else 0)
+    return F, distances, places, places + (embedding_size + 1 if embedding_size else 0)
 
 
 def input_shape(config: Config) -> InputShape:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drn.errors import InvalidInput
-from drn.kernels import DOUBLE, INT, UNSIGNED, VOID, kernel, reads, sort_keys, writes
+from drn.kernels import DOUBLE, INT, UNSIGNED, VOID, all_finite, kernel, reads, sort_keys, writes
 from drn.types import Bools, Floats, Interleaving, Ints
 
 
@@ -53,16 +53,19 @@ def interleave(
     Raises:
         InvalidInput: scores of different shapes or not finite, k < 1, τ < 0, or pins that contradict each other.
     """
-    return interleave_by_seed(current_scores, explore_scores, k, tau, int(rng.integers(2**63)), pinned)
+    if current_scores.shape != explore_scores.shape:
+        raise InvalidInput("the two rankers must score the same candidates")
+    return interleave_by_seed(np.stack([current_scores, explore_scores]), k, tau, int(rng.integers(2**63)), pinned)
 
 
-def interleave_by_seed(
-    current_scores: Floats, explore_scores: Floats, k: int, tau: float, seed: int, pinned: Mapping[int, int] | None = None
-) -> Interleaving:
-    """`interleave` with all chance from a seed below 2⁶³: to set up a generator takes longer than to draw the list."""
-    if current_scores.shape != explore_scores.shape or tau < 0:
-        raise InvalidInput("the two rankers must score the same candidates, and tau must not be negative")
-    scores = np.stack((current_scores, explore_scores))  # (2, n)
+def interleave_by_seed(scores: Floats, k: int, tau: float, seed: int, pinned: Mapping[int, int] | None = None) -> Interleaving:
+    """`interleave` with all chance from a seed below 2⁶³: to set up a generator takes longer than to draw the list.
+
+    Args:
+        scores: current's and explore's.  (2, n)
+    """
+    if tau < 0:
+        raise InvalidInput("tau must not be negative")
     fixed = _fit(scores, k, pinned or {})
     if not fixed:
         return _frozen(*_draw(scores, min(k, scores.shape[1]), tau, seed))
@@ -167,7 +170,7 @@ def _fit(scores: Floats, k: int, pinned: Mapping[int, int]) -> dict[int, int]:
     n = scores.shape[-1]
     if scores.ndim != 2 or k < 1:
         raise InvalidInput("scores must be one row of numbers, and k at least 1")
-    if not np.isfinite(scores).all():
+    if not all_finite(scores):
         raise InvalidInput("a score is not finite")
     if not pinned:
         return {}

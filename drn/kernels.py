@@ -56,6 +56,16 @@ def kernel(returns: Any, *arguments: Any) -> Callable[[Formula], Formula]:
     return compiled
 
 
+@kernel(BOOL, reads("f4", 2))
+def all_finite(numbers: Floats) -> bool:
+    """Whether there is neither NaN nor infinity among them."""
+    for row in range(numbers.shape[0]):
+        for i in range(numbers.shape[1]):
+            if not np.isfinite(numbers[row, i]):
+                return False
+    return True
+
+
 @kernel(VOID, reads("f4", 2), reads("f4", 1), reads("f4", 1), writes("f4", 2))
 def standardise(features: Floats, centre: Floats, spread: Floats, out: Floats) -> None:
     """(x − centre) / spread of each feature's typical values.  (c, n), (c,), (c,) → (c, n)"""
@@ -116,29 +126,35 @@ def places(keys: NDArray[np.uint64], out: Floats) -> None:
             out[f, keys[f, place] & np.uint64(0xFFFFFFFF)] = below
 
 
-@kernel(writes("u2", 2), reads("u2", 2), reads("i4", 1), reads("i8", 1), INT)
-def click_profile(content: NDArray[np.uint16], clicked: Ints, starts: NDArray[np.int64], slots: int) -> NDArray[np.uint16]:
-    """How often each content slot occurs among the clicks of each of V nested windows.  (V, slots)
+@kernel(VOID, reads("u2", 2), reads("i4", 1), reads("i8", 1), reads("i8", 1), writes("u2", 2), writes("u2", 1))
+def click_profile(
+    content: NDArray[np.uint16],
+    clicked: Ints,
+    times: NDArray[np.int64],
+    since: NDArray[np.int64],
+    counts: NDArray[np.uint16],
+    totals: NDArray[np.uint16],
+) -> None:
+    """How often each content slot occurs among the clicks of each of V nested windows, and how many clicks there are.
 
     Args:
-        content: slots of every article, `slots` or more where a column is empty.  (rows, M)
-        clicked: rows of the clicks, oldest first.  (m,)
-        starts: index of the first click in each window, the shortest window first.  (V,)
+        content: slots of every article, C or more where a column is empty.  (rows, M)
+        clicked, times: rows and times of the clicks, oldest first.  (m,), (m,)
+        since: when each window begins, the shortest window first.  (V,)
+        counts (V, C), totals (V,): filled here.
     """
-    windows = len(starts)
-    counts = np.zeros((windows, slots), np.uint16)
+    windows, slots = counts.shape
     end = len(clicked)
     for window in range(windows):
-        for click in range(starts[window], end):
+        for place in range(slots):
+            counts[window, place] = counts[window - 1, place] if window else 0
+        while end > 0 and times[end - 1] >= since[window]:
+            end -= 1
             for column in range(content.shape[1]):
-                place = content[clicked[click], column]
+                place = content[clicked[end], column]
                 if place < slots:
                     counts[window, place] += 1
-        end = starts[window]
-        if window + 1 < windows:
-            for place in range(slots):
-                counts[window + 1, place] = counts[window, place]
-    return counts
+        totals[window] = len(clicked) - end
 
 
 @kernel(VOID, reads("i4", 1), reads("u2", 1), reads("i4", 1), INT, writes("u2", 2))

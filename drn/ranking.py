@@ -13,6 +13,7 @@ from drn.errors import InvalidInput, NoCandidates
 from drn.features import dense_names, encode, observe
 from drn.holdback import half
 from drn.interleaving import interleave_by_seed, ranked_alone
+from drn.kernels import all_finite
 from drn.readers import Reader
 from drn.scoring import Scorer
 from drn.types import Floats, Impression, Interleaving, Ints, Observation, RankRequest
@@ -128,7 +129,7 @@ def score(
     """Scores of both networks, or the smoothed click rate of a day where a network's are not finite.  (2, n)"""
     inputs = encode(observation, served.config)
     scores = served.scorer.scores(inputs, rows, revisions)
-    if np.isfinite(scores).all():
+    if all_finite(scores):
         return scores, None
     rate = inputs.dense[:, dense_names(served.config).index("rate_24h")]
     return np.stack([rate, rate]), "a network's scores were not finite: ranked by click rate"
@@ -138,7 +139,7 @@ def merge(scores: Floats, pinned: dict[int, int], k: int, seed: int | None, conf
     """The interleaved list, or the current network's own where there is no seed to explore with."""
     if seed is None:
         return ranked_alone(scores[0], k, pinned)
-    return interleave_by_seed(scores[0], scores[1], k, config.tau, (config.root_seed + seed) % 2**63, pinned)
+    return interleave_by_seed(scores, k, config.tau, (config.root_seed + seed) % 2**63, pinned)
 
 
 def request_seed(request_id: str) -> int:

@@ -1,7 +1,7 @@
 """One reader, as features need to know them: newest clicks, and which articles they were shown how often."""
 
 from array import array
-from bisect import bisect_left, bisect_right
+from bisect import bisect_right
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -85,9 +85,10 @@ class Reader:
         """Rows of the newest clicks, oldest first.  (m,)"""
         return np.frombuffer(self._click_rows, np.int32).copy() if self._click_rows else np.empty(0, np.int32)
 
-    def first_since(self, at: int) -> int:
-        """Index of the first click at or after `at`."""
-        return bisect_left(self._click_times, at)
+    @property
+    def click_times(self) -> NDArray[np.int64]:
+        """Epoch seconds of the newest clicks, oldest first.  (m,)"""
+        return np.frombuffer(self._click_times, np.int64).copy() if self._click_times else np.empty(0, np.int64)
 
 
 @kernel(tuple_of(writes("i4", 1), writes("u2", 1)), reads("i4", 1), reads("u2", 1), reads("i4", 1))

@@ -12,7 +12,7 @@ def test_only_the_newest_clicks_are_kept_whatever_their_order_of_arrival() -> No
     for row, at in ((1, 10), (4, 40), (2, 20), (3, 30)):
         reader.click(row, at)
     assert reader.click_rows.tolist() == [2, 3, 4]
-    assert reader.first_since(30) == 1
+    assert reader.click_times.tolist() == [20, 30, 40]
 
 
 def test_showings_and_readings_are_counted_by_row() -> None:
