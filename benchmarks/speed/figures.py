@@ -176,6 +176,12 @@ def decisions(bench: Bench) -> list[Figure]:
             Figure("decision / LightGBM, 200 trees", found["decision"] / found["lightgbm"], "ratio", 2),
             Figure("LightGBM, 200 trees, 100 candidates: CPU", found["lightgbm"], "us"),
         ]
+    if "vw_text" in found:
+        figures += [
+            Figure("decision / VW cb_explore_adf, its text format", found["decision"] / found["vw_text"], "ratio", 1),
+            Figure("VW cb_explore_adf, its text format, 100 candidates: CPU", found["vw_text"], "us"),
+            Figure("VW cb_explore_adf, examples parsed before: CPU", found["vw_parsed"], "us"),
+        ]
     return figures
 
 

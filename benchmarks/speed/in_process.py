@@ -17,7 +17,7 @@ from drn.model import initial_weights
 from drn.ranking import Served, decide
 from drn.readers import Reader
 from drn.scoring import Scorer
-from drn.types import Context, Floats, Model, RankRequest
+from drn.types import Context, Floats, Inputs, Model, RankRequest
 
 CANDIDATES = 100
 TREES = 200
@@ -25,15 +25,17 @@ TREES = 200
 
 def decision_microseconds(articles: int) -> dict[str, float]:
     """CPU time of one decision on 100 candidates (features, both networks, interleaving) and of its peers, by name."""
-    decided, dense = decision(articles)
+    decided, inputs = decision(articles)
     found = {"decision": typical(decided)}
     if importlib.util.find_spec("lightgbm") is not None:
-        found["lightgbm"] = lightgbm_microseconds(dense, np.random.default_rng(1))
+        found["lightgbm"] = lightgbm_microseconds(inputs.dense, np.random.default_rng(1))
+    if importlib.util.find_spec("vowpalwabbit") is not None:
+        found["vw_text"], found["vw_parsed"] = vw_microseconds(inputs)
     return found
 
 
-def decision(articles: int) -> tuple[Callable[[int], object], Floats]:
-    """A decision as a function of its number, in a busy newsroom for a reader with a past; and one list's dense inputs."""
+def decision(articles: int) -> tuple[Callable[[int], object], Inputs]:
+    """A decision as a function of its number, in a busy newsroom for a reader with a past; and one list's inputs."""
     config, now, rng = Config(), datetime.now(UTC), np.random.default_rng(0)
     catalogue, reader = Catalogue(config), Reader(config.history_clicks)
     for article in newsroom(articles, now, rng):
@@ -51,8 +53,8 @@ def decision(articles: int) -> tuple[Callable[[int], object], Floats]:
     lists = [tuple(f"a{i}" for i in rng.choice(articles, CANDIDATES, replace=False)) for _ in range(50)]
     requests = [RankRequest(f"r{i}", now, 10, "u", ids, Context("mobile", "home")) for i, ids in enumerate(lists)]
     rows, _ = catalogue.rows(lists[0], now)
-    dense = encode(observe(catalogue, reader, rows, Context(), now), config).dense
-    return lambda i: decide(requests[i % 50], served, catalogue, reader, now), dense
+    inputs = encode(observe(catalogue, reader, rows, Context(), now), config)
+    return lambda i: decide(requests[i % 50], served, catalogue, reader, now), inputs
 
 
 def lightgbm_microseconds(dense: Floats, rng: np.random.Generator) -> float:
@@ -64,6 +66,24 @@ def lightgbm_microseconds(dense: Floats, rng: np.random.Generator) -> float:
     settings = {"objective": "binary", "num_leaves": 31, "num_threads": 1, "verbose": -1}
     booster = lightgbm.train(settings, lightgbm.Dataset(inputs, labels), TREES)
     return typical(lambda _: booster.predict(dense, num_threads=1))
+
+
+def vw_microseconds(inputs: Inputs) -> tuple[float, float]:
+    """`cb_explore_adf` predicting the same list, features given for nothing: from VW's text format, and from parsed examples.
+
+    Text is what its users send, from Python as to its daemon. Examples are parsed anew for each request in service, but
+    that part is left out of the second figure.
+    """
+    import vowpalwabbit  # noqa: PLC0415  # a peer, not a dependency
+
+    workspace = vowpalwabbit.Workspace("--cb_explore_adf --softmax --lambda 1 --quiet")
+    dense = "|d " + " ".join(f"{i}:%.4g" for i in range(inputs.dense.shape[1]))
+    contents = [" ".join(map(str, row.tolist())) for row in inputs.content]
+    articles = [f"{dense % tuple(row)} |c {slots}" for row, slots in zip(inputs.dense.tolist(), contents, strict=True)]
+    described = ["shared |r reader", *articles]
+    workspace.learn([described[0], f"0:-1:0.1 {articles[0]}", *articles[1:]])  # so that there are weights to look up
+    parsed = workspace.parse(described)
+    return typical(lambda _: workspace.predict(described), calls=50), typical(lambda _: workspace.predict(parsed))
 
 
 def typical(call: Callable[[int], object], calls: int = 300, rounds: int = 5) -> float:
