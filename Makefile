@@ -18,6 +18,7 @@ test: $(VENV)/.test
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/python -m benchmarks.speed --check
 
 # A stamp per set of packages: `make run` does not wait for what only the tests need.
 $(VENV)/.run: pyproject.toml | $(BIN)/pip

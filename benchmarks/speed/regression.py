@@ -126,7 +126,7 @@ def requests(server: Server) -> list[Requests]:
     return [
         Requests("rank 100: CPU / floor's", "/rank", lists),
         Requests("rank 1,000: CPU / floor's", "/rank", rank_bodies(SIZES, 1_000, 40, SIZES.readers)),
-        Requests("feedback, 1 event: CPU / floor's", "/feedback", single_events(clicks)[:300]),
+        Requests("feedback, 1 event: CPU / floor's", "/feedback", single_events(clicks)[:600]),
         Requests("feedback, 100 events: CPU / floor's", "/feedback", batches),
     ]
 
