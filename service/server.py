@@ -25,11 +25,10 @@ def run() -> int:
     try:
         settings = Settings()
         logs.configure(settings.log_level)
-        for ending in (signal.SIGTERM, signal.SIGINT):
-            # uvicorn handles both while it serves and raises them again afterwards, when there is still something to close.
-            signal.signal(ending, lambda *_: None)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(serve(settings))
+    except asyncio.CancelledError:  # told to end before it had started
+        return 0
     except (StartRefused, InvalidConfig) as error:
         return refuse(str(error))
     except ValidationError as error:
@@ -60,8 +59,26 @@ async def serve(settings: Settings) -> None:
         server_header=False,
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
     )
+    server = uvicorn.Server(config)
+    end_early(server)
     async with app.router.lifespan_context(app):
         gc.collect()
         gc.freeze()  # articles and code are here to stay; looking through them for garbage would hold requests up
         gc.set_threshold(GARBAGE_OBJECTS, 20, 20)
-        await uvicorn.Server(config).serve()
+        await server.serve()
+
+
+def end_early(server: uvicorn.Server) -> None:
+    """SIGTERM and SIGINT end a start that is under way.
+
+    uvicorn handles both while it serves and raises them again afterwards, when there is still something to close.
+    """
+    starting = asyncio.current_task()
+    assert starting is not None
+
+    def end(*_: object) -> None:
+        if not server.started:
+            starting.cancel()
+
+    for ending in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(ending, end)

@@ -73,6 +73,7 @@ def main() -> int:
     measured, others = cores()
     os.sched_setaffinity(0, others)  # PostgreSQL and wrk inherit it
     found: list[Figure] = []
+    failed: list[str] = []
     with tempfile.TemporaryDirectory() as directory, embedded.tied(Path(directory), SETTINGS) as database:
         began = time.perf_counter()
         migrate.upgrade(database.url)
@@ -84,12 +85,16 @@ def main() -> int:
             bench = Bench(database, ours, least, measured, sizes, seconds, rounds, latency_seconds, times, options.soak, grown)
             for name in options.only:
                 began = time.perf_counter()
-                found += GROUPS[name](bench)
+                try:
+                    found += GROUPS[name](bench)
+                except RuntimeError as error:  # the other groups are worth having
+                    failed.append(f"{name} was not measured: {error}")
                 tell(name, began)
     show(found, f"servers on core {sorted(measured)}, load and PostgreSQL on {sorted(others)}: {machine()}")
     if options.csv:
         write(found, options.csv)
-    return 0
+    print("".join(f"{each}\n" for each in failed), end="", file=sys.stderr)
+    return 1 if failed else 0
 
 
 def verdict() -> int:

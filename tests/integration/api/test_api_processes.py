@@ -153,6 +153,17 @@ async def test_sigterm_finishes_what_is_under_way(initial: Version, spawn: Any, 
     assert set(clicked) <= events
 
 
+def test_sigterm_ends_a_start_that_waits_for_postgresql(spawn: Any) -> None:
+    service = spawn(DATABASE_URL="postgresql://drn@127.0.0.1:1/drn", DRN_START_TIMEOUT="600")
+    deadline = time.monotonic() + 60
+    while "waiting for PostgreSQL" not in service.log.read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    service.process.send_signal(signal.SIGTERM)
+    assert service.process.wait(timeout=30) == 0
+    assert "Traceback" not in service.log.read_text()
+
+
 async def test_a_huge_body_is_refused_and_the_service_goes_on(initial: Version, spawn: Any) -> None:
     service = spawn()
     service.wait_until_ready()
