@@ -6,8 +6,8 @@ the test: each list is drawn anew, so under the null a unit is 0 on average give
 
 What a harmful explore network can cost is bounded in two ways, whatever the window says. On every path: while it serves,
 the credit that it has lost, −Σx over settled units, is below min_λ (log(stakes/α) + ψ(λ)·Σx²)/λ. On average: units of mean
-−μ and mean square v are reset after at most `statistics.units_to_alarm(μ, v, α)` of them (scores reversed: 19 readers
-who click, of which 17 were needed on average), and what was served meanwhile without being settled (`feedback_window` + `minor_period`) comes on top.
+−μ and mean square v are reset after at most `statistics.units_to_alarm(μ, v, α)` of them (scores reversed: 19 readers who
+click; docs/statistics.md). What was served meanwhile without being settled (`feedback_window` + `minor_period`) comes on top.
 """
 
 from dataclasses import replace
