@@ -116,11 +116,17 @@ class Config:
     replay_impressions: int = parameter(20_000, "", "newest closed impressions kept in replay", low=1)
     replay_half_life: float = parameter(2 * 86_400.0, "", "recency weighting of replay", low=1)
     major_epochs: float = parameter(2.0, "", "passes over replay per major update", low=0)
-    major_batch: int = parameter(32, "", "impressions per gradient step", low=1)
-    major_rate: float = parameter(1e-3, "", "learning rate of major updates (Adam)", low=0)
+    major_batch: int = parameter(64, "", "impressions per gradient step", low=1)
+    major_rate: float = parameter(
+        3e-3, "", "learning rate with which a major update begins (Adam); it falls to 0 linearly", low=0
+    )
+    table_rate: float = parameter(0.1, "", "share of the rate with which A learns one-hot properties, each seen seldom", low=0)
     listwise_weight: float = parameter(10.0, "", "weight of the listwise loss beside the TD loss; 0 is the paper's", low=0)
     gate: Gate = parameter("offline", "", "what a retrained network must pass: newest held-out hours, a duel, or nothing")
     gate_share: float = parameter(0.1, "", "newest share of replay held out for the offline gate", low=0, high=0.5)
+    gate_z: float = parameter(
+        -2.0, "", "the offline gate refuses a network whose mean advantage over current has a lower z", high=0
+    )
 
     def __post_init__(self) -> None:
         for spec in fields(self):

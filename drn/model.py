@@ -46,10 +46,15 @@ def tower_shapes(tower: str, groups: Mapping[str, int], layers: tuple[int, ...])
 
 
 def initial_weights(shape: InputShape, config: Config, rng: np.random.Generator) -> Weights:
-    """Uniform in ±1/√fan-in of each group, biases zero: an untrained network ranks almost by chance."""
+    """Uniform in ±1/√fan-in of each group, biases zero: an untrained network ranks almost by chance.
+
+    Beside dense inputs, what A sees of reader and content begins at zero: most of their one-hot properties are met so seldom that
+    whatever their weights began with would stay, as noise.
+    """
+    silent = {"advantage.reader", "advantage.content"} if shape.dense else set[str]()
 
     def draw(name: str, size: tuple[int, ...]) -> Floats:
-        if name.endswith("bias"):
+        if name.endswith("bias") or name in silent:
             return np.zeros(size, np.float32)
         bound = size[0] ** -0.5
         return rng.uniform(-bound, bound, size).astype(np.float32)

@@ -15,25 +15,35 @@ BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 class Adam:
     """θ ← θ − rate · m̂ / (√v̂ + ε). [Kingma & Ba 2015, Algorithm 1] Changes `params` in place."""
 
-    def __init__(self, params: Mapping[str, Tensor], rate: float, memory: Weights) -> None:
-        """`memory` is what an earlier optimiser's `memory()` gave, or empty for a fresh start."""
+    def __init__(
+        self, params: Mapping[str, Tensor], rate: float, memory: Weights, shares: Mapping[str, Tensor] | None = None
+    ) -> None:
+        """
+        Args:
+            memory: what an earlier optimiser's `memory()` gave, or empty for a fresh start
+            shares: by tensor name, the share of the rate with which its weights learn, broadcast to its shape; 1 where none is
+        """
         known = to_tensors(memory)
         self.params = params
         self.rate = rate
+        self.shares = shares or {}
         self.first = {name: known.get(f"m.{name}", torch.zeros_like(p)) for name, p in params.items()}
         self.second = {name: known.get(f"v.{name}", torch.zeros_like(p)) for name, p in params.items()}
         self.count = int(known["step"].item()) if "step" in known else 0
 
     @torch.no_grad()
-    def step(self, gradients: Mapping[str, Tensor]) -> None:
-        """One step down the gradients, which name every parameter."""
+    def step(self, gradients: Mapping[str, Tensor], left: float = 1.0) -> None:
+        """One step down the gradients, which name every parameter, with what is `left` of the rate."""
         self.count += 1
         correction1, correction2 = 1 - BETA1**self.count, 1 - BETA2**self.count
         for name, gradient in gradients.items():
             m, v = self.first[name], self.second[name]
             m.lerp_(gradient, 1 - BETA1)
             v.mul_(BETA2).addcmul_(gradient, gradient, value=1 - BETA2)
-            self.params[name].addcdiv_(m, (v / correction2).sqrt_().add_(EPSILON), value=-self.rate / correction1)
+            scale = (v / correction2).sqrt_().add_(EPSILON)
+            if name in self.shares:
+                scale.div_(self.shares[name])
+            self.params[name].addcdiv_(m, scale, value=-self.rate * left / correction1)
 
     def memory(self) -> Weights:
         """The moments by tensor name, and the step count (exact as float32 up to 16 million)."""

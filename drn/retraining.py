@@ -1,6 +1,6 @@
 """Retraining over replay: double-Q learning with a listwise loss beside it, and the offline gate. [DRN §4.2]"""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from math import ceil
 from typing import TypeAlias
 
@@ -10,18 +10,20 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from drn.config import Config
-from drn.evaluation import ndcg
+from drn.features import READER_WINDOWS
 from drn.network import advantage, collate, forward, q_values, to_tensors, to_weights
 from drn.optimiser import Adam
 from drn.replay import Replay
 from drn.stacked import Stacked
 from drn.targets import double_q_values, listwise_loss, td_loss, td_targets
-from drn.transitions import TERMINAL, Experience, inputs_of, preference_pairs
+from drn.transitions import TERMINAL, inputs_of, preference_pairs
 from drn.types import Weights
 
 Progress: TypeAlias = Callable[[int, int], None]
 
+FINISH = 0.3  # share of the steps that comes after the gate
 GATE_LISTS = 20  # held-out lists with a preference below which the gate would measure noise: it lets pass
+TINY = 1e-9  # in the place of what would divide by 0
 CHUNK = 256  # lists of all candidates that are in memory at once
 
 
@@ -30,28 +32,25 @@ def retrain(
 ) -> tuple[Weights, dict[str, float], bool]:
     """Trains `start` over replay.  → weights, metrics, whether the gate let it pass.
 
-    With the offline gate the newest `gate_share` is held out, judges, and is then learned from as well: in news the
-    newest hours are worth most, and a second training from the start would cost as much as the first.
-    Where no experience tells what its reader looked at, there is nothing to let pass.
+    The rate falls to 0 over the steps. With the offline gate the newest `gate_share` is held out and judges; the last
+    FINISH of the steps learn from all: in news the newest hours are worth most, and a second training from the start would
+    cost as much as the first. Where no experience tells what its reader looked at, there is nothing to let pass.
     """
     usable = replay.informative()
     if not len(usable):
         return start, {"replay": float(len(replay)), "usable": 0.0}, False
     held = held_out(replay, usable, config)
-    older = usable[: len(usable) - len(held)]
-    steps = [training_steps(len(share), config) for share in (older, held)]
-    trainer = Trainer(start, replay, now, config)
-    trainer.train(older, steps[0], rng, progress and (lambda done, _: progress(done, sum(steps))))
-    metrics = {"replay": float(len(replay)), "usable": float(len(usable)), "loss": trainer.loss}
-    if not len(held):
-        return to_weights(trainer.params), metrics, True
-    judges = telling(replay, held)
-    metrics["gate_current"] = logged_quality([replay.experiences[i] for i in judges])
-    metrics["gate_retrained"] = trainer.quality(judges)
-    if metrics["gate_retrained"] < metrics["gate_current"]:
-        return to_weights(trainer.params), metrics, False
-    trainer.train(held, steps[1], rng, progress and (lambda done, _: progress(steps[0] + done, sum(steps))))
-    return to_weights(trainer.params), metrics, True
+    steps = training_steps(len(usable), config)
+    trainer = Trainer(start, replay, now, steps, config, progress)
+    metrics = {"replay": float(len(replay)), "usable": float(len(usable))}
+    if len(held):
+        trainer.train(usable[: len(usable) - len(held)], steps - int(FINISH * steps), rng)
+        gains = trainer.gains(telling(replay, held))
+        metrics |= {"gate_gain": float(gains.mean()), "gate_z": z_of_mean(gains)}
+        if metrics["gate_z"] < config.gate_z:
+            return to_weights(trainer.params), metrics | {"loss": trainer.loss}, False
+    trainer.train(usable, steps - trainer.done, rng)
+    return to_weights(trainer.params), metrics | {"loss": trainer.loss}, True
 
 
 def held_out(replay: Replay, usable: NDArray[np.int64], config: Config) -> NDArray[np.int64]:
@@ -74,34 +73,36 @@ def training_steps(size: int, config: Config) -> int:
 class Trainer:
     """Double-Q learning: the network that learns, W, its older copy, W', and the optimiser's moments."""
 
-    def __init__(self, start: Weights, replay: Replay, now: float, config: Config) -> None:
+    def __init__(
+        self, start: Weights, replay: Replay, now: float, steps: int, config: Config, progress: Progress | None = None
+    ) -> None:
         self.replay, self.now, self.config = replay, now, config
+        self.steps, self.done, self.progress = steps, 0, progress
         self.params = {name: tensor.requires_grad_() for name, tensor in to_tensors(start).items()}
         self.target = to_tensors(start)
         usable = replay.informative()
         self.stacked = Stacked.of([replay.experiences[i] for i in usable], config)
         self.place = np.full(len(replay), TERMINAL)  # of each experience among the stacked ones
         self.place[usable] = np.arange(len(usable))
-        self.optimiser = Adam(self.params, config.major_rate, {})
+        self.optimiser = Adam(self.params, config.major_rate, {}, table_shares(self.params, config))
         self.loss = 0.0  # of the last step
 
-    def train(self, among: NDArray[np.int64], steps: int, rng: np.random.Generator, progress: Progress | None) -> None:
-        """`steps` gradient steps on batches drawn from the experiences `among`. Targets are made anew for each pass over them."""
-        if not steps:
-            return
+    def train(self, among: NDArray[np.int64], steps: int, rng: np.random.Generator) -> None:
+        """`steps` of the gradient steps, on batches drawn from the experiences `among`; targets are made once per pass."""
         batch = self.config.major_batch
         drawn = self.replay.sample(among, steps * batch, self.now, self.config, rng).reshape(steps, batch)
-        for done, indices in enumerate(drawn):
-            if done % ceil(len(among) / batch) == 0:
+        for i, indices in enumerate(drawn):
+            if i % ceil(len(among) / batch) == 0:
                 following = self.following(among)
             self.step(self.batch_loss(indices, following))
-            if progress:
-                progress(done + 1, steps)
 
     def step(self, loss: Tensor) -> None:
         gradients = torch.autograd.grad(loss, list(self.params.values()))
-        self.optimiser.step(dict(zip(self.params, gradients, strict=True)))
+        self.optimiser.step(dict(zip(self.params, gradients, strict=True)), 1 - self.done / self.steps)
         self.loss = loss.item()
+        self.done += 1
+        if self.progress:
+            self.progress(self.done, self.steps)
 
     def batch_loss(self, indices: NDArray[np.int64], following: Tensor) -> Tensor:
         """TD loss over examined slots + listwise_weight · listwise loss.  ()
@@ -141,18 +142,39 @@ class Trainer:
         return values
 
     @torch.no_grad()
-    def quality(self, among: NDArray[np.int64]) -> float:
-        """Mean nDCG@10 of clicks under A, over the shown slots."""
+    def gains(self, among: NDArray[np.int64]) -> NDArray[np.float64]:
+        """How much more of each list's preferences A orders right than the current network did, as logged.  (B,)
+
+        The log's scores are what current knew before it saw the click: minor updates have taught it these very clicks
+        since, so to score them again would measure memory. Preferences count by ρ, as the order was current's own choice.
+        """
         batch, _ = self.stacked.batch(self.place[among])
-        score = advantage(self.params, batch, self.config.activation).numpy()
+        found = advantage(self.params, batch, self.config.activation)
         lists = [self.replay.experiences[i] for i in among]
-        ends = np.cumsum([len(one.shown) for one in lists])[:-1]
-        return float(np.mean([ndcg(own, one.clicked, 10) for own, one in zip(np.split(score, ends), lists, strict=True)]))
+        logged = torch.from_numpy(np.concatenate([one.current_scores[one.shown] for one in lists]))
+        pairs, weight = self.stacked.preferences(self.place[among])
+        gained = agreement(found, pairs) - agreement(logged, pairs)  # (P,)
+        owner = batch.owner[pairs[:, 0]]  # (P,)
+        total = torch.zeros(len(among)).index_add(0, owner, weight).clamp_min(TINY)  # (B,)
+        return (torch.zeros(len(among)).index_add(0, owner, weight * gained) / total).double().numpy()
 
 
-def logged_quality(lists: Sequence[Experience]) -> float:
-    """Mean nDCG@10 of clicks under the current network's scores as logged: what it knew before it saw the click.
+def agreement(score: Tensor, pairs: Tensor) -> Tensor:
+    """1 where the preferred slot has the higher score, ½ where both are equal, else 0.  (P,)"""
+    return 0.5 + 0.5 * torch.sign(score[pairs[:, 0]] - score[pairs[:, 1]])
 
-    Minor updates have taught the current network these very clicks since, so to score them again would measure memory.
-    """
-    return float(np.mean([ndcg(one.current_scores[one.shown], one.clicked, 10) for one in lists]))
+
+def z_of_mean(values: NDArray[np.float64]) -> float:
+    """x̄ / (s / √n); very large where all are equal, 0 where they are 0."""
+    return float(values.mean() / max(values.std(ddof=1) / len(values) ** 0.5, TINY))
+
+
+def table_shares(params: Mapping[str, Tensor], config: Config) -> dict[str, Tensor]:
+    """By tensor name, the share of the rate for A's one-hot properties: content, and the reader's clicks by property."""
+    properties = len(READER_WINDOWS) * config.content_slots
+    shares = {}
+    for name in ("advantage.content", "advantage.reader"):
+        if name in params:
+            shares[name] = torch.ones(len(params[name]), 1)
+            shares[name][:properties] = config.table_rate
+    return shares

@@ -36,6 +36,11 @@ def examined(closed: ClosedImpression) -> Bools:
     return mask
 
 
+def reported(closed: ClosedImpression) -> bool:
+    """Whether the app told what was on the screen."""
+    return any(event.type == SEEN for event in closed.events)
+
+
 def slot_rewards(closed: ClosedImpression, config: Config) -> Floats:
     """r_click per slot: the click's reward, that of every other kind of event once, and dwell's.
 

@@ -12,7 +12,7 @@ from drn.config import Config
 from drn.errors import InvalidInput
 from drn.features import encode
 from drn.interleaving import ranks, swap_ratios
-from drn.rewards import active_reward, clicked, examined, slot_rewards
+from drn.rewards import active_reward, clicked, examined, reported, slot_rewards
 from drn.types import Bools, ClosedImpression, Floats, Inputs, Ints, Observation
 
 TERMINAL = -1
@@ -35,6 +35,7 @@ class Experience:
     current_scores: Floats  # (n,): as logged
     explore_scores: Floats  # (n,): as logged
     drawn: bool = True  # False where the list was not drawn from the interleaving mixture: no swap ratios exist
+    reported: bool = False  # whether the app told what was seen: then nothing has to be concluded from places
 
     def __post_init__(self) -> None:
         k = len(self.shown)
@@ -69,6 +70,7 @@ def experience(closed: ClosedImpression, config: Config, now: datetime, link: Li
         current_scores=impression.current_scores,
         explore_scores=impression.explore_scores,
         drawn=impression.explore,
+        reported=reported(closed),
     )
 
 
@@ -92,8 +94,12 @@ def preference_pairs(experience: Experience) -> NDArray[np.intp]:
 
 
 def pair_weights(experience: Experience, pairs: NDArray[np.intp], config: Config) -> Floats:
-    """ρ = P(R*) / (P(R) + P(R*)) of each pair under the mixture that drew the list, ½ where none did.  (P,) [PDGD Eq. 8]"""
-    if not experience.drawn:
+    """ρ = P(R*) / (P(R) + P(R*)) of each pair under the mixture that drew the list.  (P,) [PDGD Eq. 8]
+
+    It is ½ where no mixture drew the list, and where the app reported what was seen: ρ makes up for places that decide what a
+    reader gets to see, and would take weight from all pairs that the networks are sure of.
+    """
+    if experience.reported or not experience.drawn:
         return np.full(len(pairs), 0.5, np.float32)
     current, explore = ranks(experience.current_scores), ranks(experience.explore_scores)
     ratios = swap_ratios(current, explore, experience.shown, pairs, config.tau, experience.pinned)

@@ -42,3 +42,10 @@ def test_stopping_and_going_on_from_stored_memory_changes_nothing(cut):
         second.step(gradient)
     assert digest(to_weights(parts)) == digest(to_weights(whole))
     assert digest(second.memory()) == digest(unbroken.memory())
+
+
+def test_a_share_of_the_rate_and_what_is_left_of_it_shorten_the_step():
+    """The first step of Adam is as long as the rate, .1: by weight it has a half and a whole of it, with .4 left."""
+    params = {"w": torch.zeros(2, 1)}
+    Adam(params, 0.1, {}, {"w": torch.tensor([[0.5], [1.0]])}).step({"w": torch.tensor([[3.0], [-7.0]])}, left=0.4)
+    np.testing.assert_allclose(params["w"].numpy(), [[-0.02], [0.04]], rtol=1e-5)

@@ -5,7 +5,7 @@ import pytest
 
 from drn.config import Config
 from drn.replay import Replay
-from drn.retraining import Trainer, held_out, logged_quality, retrain
+from drn.retraining import Trainer, held_out, retrain, z_of_mean
 from drn.transitions import TERMINAL, Experience
 from drn.types import Inputs, Weights
 
@@ -41,7 +41,7 @@ SECOND = listed(-1.0, [0.5, 0.0, 2.0], [False, True], [True, True], at=1.0)
 
 
 def trainer(*experiences: Experience, successors: list[int], **changes: float) -> Trainer:
-    return Trainer(IDENTITY, Replay(experiences, np.array(successors)), 1.0, replace(CONFIG, **changes))
+    return Trainer(IDENTITY, Replay(experiences, np.array(successors)), 1.0, 1, replace(CONFIG, **changes))
 
 
 def loss_of(one: Trainer, *lists: int) -> float:
@@ -108,11 +108,16 @@ def test_learning_lowers_the_loss_towards_the_reward():
 
 
 def test_the_gates_figures_by_hand():
-    """FIRST's click is on top: 1. SECOND's is second: 1 / log2 3. The log's current scores of SECOND had it on top."""
+    """FIRST's one pair is right under both. OTHER, its network's scores 0.5 and 0, was logged the other way round: its pair was
+    right in the log and is wrong now. THREE has two pairs of equal weight, and one of them turns right.
+    """
     other = replace(SECOND, current_scores=np.array([0.0, 1.0, 5.0], np.float32))
-    judge = trainer(FIRST, other, successors=[TERMINAL, TERMINAL])
-    assert judge.quality(np.array([0, 1])) == pytest.approx((1 + 1 / np.log2(3)) / 2)
-    assert logged_quality([FIRST, other]) == 1.0
+    three = listed(0.0, [0.5, 0.0, 1.0, 9.0], [True, False, False], [True] * 3)
+    three = replace(three, current_scores=np.array([0.5, 1.0, 1.0, 9.0], np.float32), drawn=False)
+    gains = trainer(FIRST, other, three, successors=[TERMINAL] * 3).gains(np.array([0, 1, 2]))
+    assert gains.tolist() == [0.0, -1.0, 0.5]
+    assert z_of_mean(np.array([1.0, 2.0, 3.0])) == pytest.approx(2 * 3**0.5)
+    assert z_of_mean(np.zeros(3)) == 0.0
 
 
 def many(count: int, clicked: list[bool]) -> Replay:
@@ -140,13 +145,43 @@ def test_a_network_that_got_worse_on_the_newest_lists_is_refused():
     upside_down = replace(FIRST, clicked=np.array([False, True]), reward=np.array([0, 1], np.float32), drawn=False)
     older = [replace(upside_down, at=float(at)) for at in range(270)]
     newest = [replace(FIRST, drawn=False, at=float(at)) for at in range(270, 300)]
-    config = replace(CONFIG, gate="offline", listwise_weight=1.0, major_rate=0.02, major_epochs=40.0)
+    config = replace(CONFIG, gate="offline", listwise_weight=1.0, major_rate=0.02, major_epochs=40.0, major_batch=16)
     replay = Replay([*older, *newest], np.full(300, TERMINAL))
     linear = {**IDENTITY, "advantage.bias": np.full(2, 5, np.float32)}  # A = 2x, far from where a relu dies
     _, metrics, accepted = retrain(linear, replay, 300.0, config, np.random.default_rng(0))
     assert not accepted
-    assert metrics["gate_current"] == 1.0
-    assert metrics["gate_retrained"] < 1.0
+    assert metrics["gate_gain"] == -1.0
+    assert metrics["gate_z"] < config.gate_z
+
+
+def test_a_network_that_is_as_good_on_the_newest_lists_passes():
+    config = replace(CONFIG, gate="offline", listwise_weight=1.0)
+    _, metrics, accepted = retrain(IDENTITY, many(300, [True, False]), 300.0, config, np.random.default_rng(0))
+    assert accepted
+    assert metrics["gate_gain"] == metrics["gate_z"] == 0.0
+
+
+def test_the_rate_falls_to_nothing():
+    """With Adam a step is as long as the rate: the loss has the same sign of slope at every step of one list."""
+    told = []
+    config = replace(CONFIG, major_epochs=4.0, major_batch=1, major_rate=1e-3)
+    replay = Replay([replace(FIRST, reward=np.full(2, 9, np.float32))], np.array([TERMINAL]))
+    weights, _, _ = retrain(
+        IDENTITY, replay, 1.0, config, np.random.default_rng(0), lambda done, steps: told.append((done, steps))
+    )
+    assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    assert weights["value.out.bias"][0] == pytest.approx(1e-3 * (1 + 0.75 + 0.5 + 0.25), rel=1e-3)
+
+
+def test_properties_learn_at_their_share_of_the_rate():
+    """One property of the reader, whose weight in A goes by a tenth of what its bias goes."""
+    config = replace(CONFIG, major_epochs=1.0, major_batch=1, major_rate=1e-3, table_rate=0.1)
+    one = Replay([replace(FIRST, reward=np.full(2, 9, np.float32))], np.array([TERMINAL]))
+    linear = {**IDENTITY, "advantage.bias": np.full(2, 5, np.float32)}
+    weights, _, _ = retrain(linear, one, 1.0, config, np.random.default_rng(0))
+    assert weights["advantage.bias"][0] - 5 == pytest.approx(1e-3, rel=1e-3)
+    assert weights["advantage.reader"][0, 0] == pytest.approx(1e-4, rel=1e-3)
+    assert weights["value.reader"][0, 0] - 1 == pytest.approx(1e-3, rel=1e-3)
 
 
 def test_lists_of_which_nothing_is_known_teach_nothing():

@@ -130,6 +130,11 @@ def test_pairs_weigh_as_much_as_chance_could_have_swapped_them():
     assert pair_weights(replace(one, drawn=False), pairs, CONFIG).tolist() == [0.5, 0.5]
 
 
+def test_where_the_app_reports_what_was_seen_places_say_nothing():
+    one = prefer([1], [0, 1, 2], [4])
+    assert pair_weights(replace(one, reported=True), preference_pairs(one), CONFIG).tolist() == [0.5, 0.5]
+
+
 def test_the_next_state_is_the_same_readers_next_request():
     log = [visit(0, "u", seq=1), visit(1, "v", seq=2), visit(5, "u", seq=3), visit(6, "v", seq=4)]
     assert [link.successor for link in links(log, CONFIG)] == [2, 3, TERMINAL, TERMINAL]
