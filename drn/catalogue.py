@@ -23,6 +23,9 @@ LENGTHS = tuple(window // BUCKETS for window in WINDOWS)  # seconds per bucket
 DAY = WINDOWS.index(86_400)  # the window in which a whole category's clicks are counted
 FOREVER = np.iinfo(np.int64).max
 WORD = re.compile(r"\w{3,}")
+LONG_WORD = re.compile(r"\w{5,}")
+STEM = 6  # letters of a word that count: inflections of one word mostly agree in them
+STEMS = 32  # different stems of an article's title and abstract that are kept, as 16 bits of hash each
 
 Kind: TypeAlias = Literal["clicks", "exposures"]
 KINDS: tuple[Kind, Kind] = ("clicks", "exposures")
@@ -54,6 +57,7 @@ class Catalogue:
         self.edits = 0  # grows when an article's content changes, so that what was made of it can be thrown away
         self.content: NDArray[np.uint16] = np.empty((0, sum(column_counts(config))), np.uint16)  # (rows, M)
         self.content_revision: NDArray[np.int32] = np.empty(0, np.int32)  # (rows,): grows when a row is encoded anew
+        self.stems: NDArray[np.uint16] = np.empty((0, STEMS), np.uint16)  # (rows, STEMS): of title and abstract, 0 where none
         self.published: NDArray[np.int64] = np.empty(0, np.int64)  # (rows,)
         self.embedding: NDArray[np.float16] = np.empty((0, config.embedding_size), np.float16)  # (rows, E)
         self._live_from: NDArray[np.int64] = np.empty(0, np.int64)  # (rows,)
@@ -130,6 +134,11 @@ class Catalogue:
         """Clicks and exposures of each row's whole category within a day.  (n, 2)"""
         return self._category_counts.counts.take(self._category.take(rows), axis=0)
 
+    def showings_by_category(self, shown: Ints, times: NDArray[np.uint16], rows: Ints) -> NDArray[np.uint16]:
+        """How often articles of each row's category were shown, `shown` having been so many `times`.  (u,), (u,), (n,) → (n,)"""
+        counted = np.bincount(self._category.take(shown), times, self._config.category_slots + 1)
+        return np.minimum(counted, 65_535).astype(np.uint16).take(self._category.take(rows))
+
     def click(self, row: int, at: int) -> None:
         """Counts a click at `at` (epoch seconds)."""
         self.clicks([row], [at])
@@ -171,6 +180,7 @@ class Catalogue:
     def _encode(self, row: int, article: Article) -> None:
         self.content[row] = content_columns(article, self._config)
         self.content_revision[row] += 1
+        self.stems[row] = stems(article)
         self._category[row] = min(int(self.content[row, 1]) - self._config.provider_slots, self._config.category_slots)
         self.published[row] = epoch(article.published_at)
         self._live_from[row] = epoch_rounded_up(article.embargo_until) if article.embargo_until else 0
@@ -181,6 +191,7 @@ class Catalogue:
         """Makes room for `capacity` rows. Everything is copied once; doubling keeps the total cost linear."""
         self.content = extended(self.content, capacity, self._config.content_slots)
         self.content_revision = extended(self.content_revision, capacity)
+        self.stems = extended(self.stems, capacity)
         self.published = extended(self.published, capacity)
         self._category = extended(self._category, capacity)
         self.embedding = extended(self.embedding, capacity)
@@ -206,6 +217,13 @@ def content_columns(article: Article, config: Config) -> NDArray[np.uint16]:
         columns += slots + [config.content_slots] * (count - len(slots))
         offset += size
     return np.array(columns, np.uint16)
+
+
+def stems(article: Article) -> NDArray[np.uint16]:
+    """Title and abstract as the hashed beginnings of their longer words, no two equal, in the order of the text.  (STEMS,)"""
+    words = dict.fromkeys(word[:STEM] for word in LONG_WORD.findall(f"{article.title} {article.abstract}".lower()))
+    hashed = [*dict.fromkeys(1 + slot(word, 65_535) for word in words)][:STEMS]
+    return np.array(hashed + [0] * (STEMS - len(hashed)), np.uint16)
 
 
 @lru_cache(maxsize=65_536)

@@ -22,12 +22,25 @@ from numpy.typing import NDArray
 from drn.catalogue import WINDOWS, Catalogue, column_counts, epoch, slot
 from drn.config import Config
 from drn.errors import CorruptCheckpoint, InvalidInput, SchemaMismatch
-from drn.kernels import FLOAT, INT, ages, click_profile, kernel, reads, shares_below, standardise, tuple_of, writes, z_scores
+from drn.kernels import (
+    FLOAT,
+    INT,
+    ages,
+    click_profile,
+    kernel,
+    likeness,
+    reads,
+    shares_below,
+    standardise,
+    tuple_of,
+    writes,
+    z_scores,
+)
 from drn.model import InputShape
 from drn.readers import Reader
 from drn.types import Context, Floats, Inputs, Ints, Observation
 
-SCHEMA = 1  # raised whenever the same observation would give other inputs
+SCHEMA = 2  # raised whenever the same observation would give other inputs
 W = len(WINDOWS)
 READER_WINDOWS = WINDOWS[1:]  # the paper's five
 V = len(READER_WINDOWS)
@@ -39,6 +52,7 @@ CONTEXT = HOURS + WEEKDAYS + DEVICES + SURFACES + 1
 CONTEXT_OFFSETS = np.array([0, HOURS, HOURS + WEEKDAYS, HOURS + WEEKDAYS + DEVICES])
 # DRN §4.1 by name: the news' click counts, the reader × news matches, the news' freshness (there among the context).
 PUBLISHED = re.compile(r"clicks_(1h|6h|24h|1w|1y)|match_.*|age")
+LATEST = 8  # newest clicks that candidates' words are compared with
 RECENT = 50  # newest clicks that the reader's mean embedding is made of
 INTEREST_PRIOR = 3.0  # clicks: a reader's first ones count as little evidence of interest
 
@@ -64,12 +78,16 @@ FEATURES = (
     *[Feature(f"match_{group}_{window}", 0, 1) for group in GROUPS for window in WINDOW_NAMES[1:]],
     Feature("shown_before", 0, 0.5, z=True),
     Feature("already_read", 0, 0.5, z=True),
+    Feature("category_shown", 2.5, 2, z=True),
+    Feature("category_ctr", -1.5, 1, z=True),
     *[Feature(f"clicks_{window}", 2.5, 2, z=True, below=True) for window in WINDOW_NAMES],
     *[Feature(f"exposures_{window}", 2.5, 2, z=True, below=True) for window in WINDOW_NAMES],
     *[Feature(f"rate_{window}", -2.5, 1, z=True, below=True) for window in WINDOW_NAMES],
     Feature("category_rate_24h", -2.5, 1, z=True, below=True),
     Feature("age", 2, 2, z=True, below=True),
     *[Feature(f"interest_{group}_{window}", 0, 0.2, log=False, z=True) for group in GROUPS for window in WINDOW_NAMES[1:]],
+    Feature("like_last_click", 0, 0.2, log=False, z=True),
+    Feature("like_latest_clicks", 0, 0.2, log=False, z=True),
 )
 
 
@@ -110,7 +128,13 @@ def observe(catalogue: Catalogue, reader: Reader, rows: Ints, context: Context, 
         content=catalogue.content.take(rows, axis=0),
         counts=catalogue.counts.take(rows, axis=0),
         category_counts=catalogue.category_counts(rows),
-        seen=reader.seen(rows),
+        seen=np.column_stack(
+            [
+                reader.seen(rows),
+                catalogue.showings_by_category(*reader.shown, rows),
+                likeness(catalogue.stems, rows, clicked[-LATEST:]),
+            ]
+        ),
         age=ages(catalogue.published, rows, second),
         embedding=catalogue.embedding.take(rows, axis=0),
         reader_embedding=mean_embedding(catalogue, clicked[-RECENT:]),
@@ -205,10 +229,11 @@ def raw_features(
     """The rows of FEATURES, those of LOGARITHMS before their logarithm is taken.  (F, n)
 
     Counts and matches are x + 1, rates (clicks + a) / (exposures + b), age 1 + hours. A match is how often the group's
-    properties occur among the reader's clicks of a window; interest is the same as a share of them, smoothed.
+    properties occur among the reader's clicks of a window; interest is the same as a share of them, smoothed. A category's CTR is
+    the reader's own: their clicks in it within the longest window by how often it was shown to them.
 
     Args:
-        profile (V, C), totals (V,), content (n, M), counts (n, 2W), category_counts (n, 2), seen (n, 2), age (n,): the
+        profile (V, C), totals (V,), content (n, M), counts (n, 2W), category_counts (n, 2), seen (n, 5), age (n,): the
             observation's
         group_ends: one past the last content column of each group.  (G,)
     """
@@ -217,9 +242,10 @@ def raw_features(
     crossed, w = len(group_ends) * windows, counts.shape[1] // 2
     if windows > 8 or group_ends[-1] != columns or min(len(counts), len(category_counts), len(seen), len(age)) < n:
         raise InvalidInput("the observation's arrays do not fit each other")
-    out = np.empty((2 * crossed + 2 + 3 * w + 2, n), np.float32)
-    matches, seen_rows, count_rows = out[:crossed], out[crossed : crossed + 2], out[crossed + 2 : -crossed]
-    interests = out[-crossed:]
+    out = np.empty((2 * crossed + 3 * w + 8, n), np.float32)
+    matches, seen_rows, count_rows = out[:crossed], out[crossed : crossed + 4], out[crossed + 4 : crossed + 3 * w + 6]
+    interests, likenesses = out[-2 - crossed : -2], out[-2:]
+    category_clicks = matches[2 * windows - 1]  # of the reader within the longest window, and 1
 
     clicks_of = np.zeros((slots + 1, 8), np.float32)  # a slot's windows in one register; an empty column finds zeros
     for window in range(windows):
@@ -245,6 +271,9 @@ def raw_features(
     for i in range(n):
         seen_rows[0, i] = seen[i, 0] + 1
         seen_rows[1, i] = seen[i, 1] + 1
+        seen_rows[2, i] = seen[i, 2] + 1
+        seen_rows[3, i] = (category_clicks[i] - 1 + prior_clicks) / (np.float32(seen[i, 2]) + prior_exposures)
+        likenesses[0, i], likenesses[1, i] = np.float32(seen[i, 3]) / 1_000, np.float32(seen[i, 4]) / 1_000
         for window in range(w):
             clicks, exposures = np.float32(counts[i, window]), np.float32(counts[i, w + window])
             count_rows[window, i] = clicks + 1
@@ -406,7 +435,7 @@ def unpack(data: bytes) -> Observation:
         ("<u2", (n, columns)),
         ("<u4" if wide else "<u2", (n, 2 * W)),
         ("<u4", (n, 2)),
-        ("<u2", (n, 2)),
+        ("<u2", (n, 5)),
         ("<i4", (n,)),
     ]
     if embedded:

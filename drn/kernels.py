@@ -176,6 +176,45 @@ def counts_of(known: Ints, counts: NDArray[np.uint16], rows: Ints, column: int, 
         out[i, column] = counts[table[place]] if table[place] >= 0 else 0
 
 
+@kernel(writes("u2", 2), reads("u2", 2), reads("i4", 1), reads("i4", 1))
+def likeness(stems: NDArray[np.uint16], rows: Ints, clicked: Ints) -> NDArray[np.uint16]:
+    """Cosine of each row's set of stems with that of the last click, and the highest with any of the clicks; thousandths.
+
+    Args:
+        stems: by row, 0 where there is none.  (rows, STEMS)
+        rows: (n,)
+        clicked: rows of at most eight clicks, oldest first.  (m,)
+
+    Returns:
+        (n, 2); 0 without clicks or stems.
+    """
+    clicks = len(clicked)
+    having = np.zeros(65_536, np.uint8)  # by stem, a bit for each click that has it
+    sizes, shared = np.zeros(8, np.int64), np.zeros(8, np.int64)
+    for click in range(clicks):
+        for stem in stems[clicked[click]]:
+            if stem:
+                having[stem] |= np.uint8(1 << click)
+                sizes[click] += 1
+    out = np.zeros((len(rows), 2), np.uint16)
+    for i in range(len(rows)):
+        shared[:] = 0
+        size = 0
+        for stem in stems[rows[i]]:
+            size += stem != 0
+            bits = having[stem]
+            for click in range(clicks):
+                shared[click] += (bits >> click) & 1
+        best = 0.0
+        for click in range(clicks):
+            like = 1_000 * shared[click] / np.sqrt(max(size * sizes[click], 1))
+            best = max(best, like)
+            if click == clicks - 1:
+                out[i, 0] = np.uint16(like)
+        out[i, 1] = np.uint16(best)
+    return out
+
+
 @kernel(writes("i4", 1), reads("i8", 1), reads("i4", 1), INT)
 def ages(published: NDArray[np.int64], rows: Ints, now: int) -> Ints:
     """Seconds since publication, 0 before it, within 31 bits.  (rows,), (n,) → (n,)"""

@@ -81,6 +81,11 @@ class Reader:
         return times
 
     @property
+    def shown(self) -> Times:
+        """The rows that were shown to this reader, and how often."""
+        return self._shown
+
+    @property
     def click_rows(self) -> Ints:
         """Rows of the newest clicks, oldest first.  (m,)"""
         return np.frombuffer(self._click_rows, np.int32).copy() if self._click_rows else np.empty(0, np.int32)

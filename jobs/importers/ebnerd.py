@@ -19,7 +19,15 @@ from jobs.importers.log import LoggedImpression, find_above, require
 
 DEVICES = {1: "desktop", 2: "mobile", 3: "tablet"}
 ROWS_AT_ONCE = 20_000  # a slice of a large split that fits easily into memory as Python values
-BEHAVIOR_COLUMNS = ("impression_id", "impression_time", "user_id", "device_type", "article_ids_inview", "article_ids_clicked")
+BEHAVIOR_COLUMNS = (
+    "impression_id",
+    "impression_time",
+    "user_id",
+    "device_type",
+    "article_ids_inview",
+    "article_ids_clicked",
+)
+PAGE = "article_id"  # the article on whose page a list stood; null on the front page
 
 
 @dataclass(frozen=True)
@@ -46,9 +54,19 @@ class Ebnerd:
 
     def impressions(self) -> Iterator[LoggedImpression]:
         frame = read(self.behaviors_file, BEHAVIOR_COLUMNS).sort("impression_time", "impression_id")
-        for part in frame.select(BEHAVIOR_COLUMNS).iter_slices(ROWS_AT_ONCE):
-            for number, at, user, device, in_view, clicked in part.iter_rows():
-                yield LoggedImpression(str(number), aware(at), str(user), DEVICES.get(device, ""), ids(in_view), ids(clicked))
+        page = pl.col(PAGE) if PAGE in frame.columns else pl.lit(None).alias(PAGE)
+        for part in frame.select(*BEHAVIOR_COLUMNS, page).iter_slices(ROWS_AT_ONCE):
+            for number, at, user, device, in_view, clicked, reading in part.iter_rows():
+                yield LoggedImpression(
+                    id=str(number),
+                    at=aware(at),
+                    user_id=str(user),
+                    device=DEVICES.get(device, ""),
+                    in_view=ids(in_view),
+                    clicked=ids(clicked),
+                    surface="front page" if reading is None else "article",
+                    reading=None if reading is None else str(reading),
+                )
 
     @cached_property
     def _history(self) -> pl.DataFrame:

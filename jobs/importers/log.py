@@ -20,6 +20,8 @@ class LoggedImpression:
     device: str
     in_view: tuple[str, ...]
     clicked: tuple[str, ...]
+    surface: str = ""
+    reading: str | None = None  # the article on whose page the list stood
 
 
 class Log(Protocol):

@@ -3,7 +3,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
-from drn.catalogue import DAY, LENGTHS, WINDOWS, Catalogue, content_columns, epoch, projected
+from drn.catalogue import DAY, LENGTHS, STEMS, WINDOWS, Catalogue, content_columns, epoch, projected, stems
 from drn.config import Config
 from drn.errors import InvalidInput
 from drn.types import Article
@@ -173,3 +173,12 @@ def test_embeddings_of_any_length_keep_their_direction_on_average() -> None:
 def test_times_without_a_zone_are_refused() -> None:
     with pytest.raises(InvalidInput, match="time zone"):
         epoch(NOW.replace(tzinfo=None))
+
+
+def test_stems_are_the_beginnings_of_longer_words_each_once() -> None:
+    """Inflections of a word agree in six letters; words of up to four say too little."""
+    one = stems(Article("a", "The mayor's Budget decided", NOW, abstract="Budgets decide over mayors"))
+    other = stems(Article("b", "Decides mayor budget", NOW))
+    assert (one > 0).sum() == 4  # mayor, budget, decide, mayors
+    assert set(other[other > 0]) < set(one)
+    assert len(stems(Article("c", " ".join(f"word{i}" for i in range(100)), NOW))) == STEMS

@@ -87,6 +87,29 @@ def test_the_readers_clicks_meet_the_candidates_properties() -> None:
     assert [named(inputs, i)["shown_before"] for i in (0, 1)] == pytest.approx([2 * np.log(2), 0])
 
 
+def test_a_category_is_as_welcome_as_this_reader_clicked_on_what_they_were_shown_of_it() -> None:
+    """Sport: two showings and a click, (1 + 1) / (2 + 11); politics: one showing, no click."""
+    catalogue, reader = newsroom()
+    reader.click(2, epoch(NOW - 2 * HOUR))
+    for shown in (rows(0, 1), rows(2)):
+        reader.show(shown)
+    inputs = encode(observe(catalogue, reader, rows(0, 1), Context(), NOW), CONFIG)
+    assert [named(inputs, i)["category_ctr"] for i in (0, 1)] == pytest.approx([np.log(2 / 13) + 1.5, np.log(1 / 12) + 1.5])
+    assert [named(inputs, i)["category_shown"] for i in (0, 1)] == pytest.approx([(np.log(3) - 2.5) / 2, (np.log(2) - 2.5) / 2])
+
+
+def test_words_are_compared_with_the_last_click_and_with_the_likest_of_the_newest() -> None:
+    """'Derby preview' shares one of its two stems with 'Late goal decides derby', which has two; none with the budget's."""
+    catalogue, reader = newsroom()
+    reader.click(2, epoch(NOW - 2 * HOUR))
+    inputs = encode(observe(catalogue, reader, rows(0, 1, 2), Context(), NOW), CONFIG)
+    assert [named(inputs, i)["like_last_click"] for i in range(3)] == pytest.approx([2.5, 0, 5])
+    reader.click(1, epoch(NOW - HOUR))
+    inputs = encode(observe(catalogue, reader, rows(0, 1, 2), Context(), NOW), CONFIG)
+    assert [named(inputs, i)["like_last_click"] for i in range(3)] == pytest.approx([0, 5, 0])
+    assert [named(inputs, i)["like_latest_clicks"] for i in range(3)] == pytest.approx([2.5, 5, 5])
+
+
 def test_an_embedding_is_compared_with_the_readers_clicks() -> None:
     catalogue, reader = newsroom()
     reader.click(0, epoch(NOW - HOUR))
