@@ -77,6 +77,9 @@ class Config:
     eta: float = parameter(0.05, "η", f"{DRN} Eq. 8, Table 3", low=0, high=1)
     guided_rate: float = parameter(1e-3, "", "learning rate of the guided explore network (Adam)", low=0)
     guided_batch: int = parameter(8, "", "impressions per gradient step of the guided explore network", low=1)
+    wide_precision: float = parameter(
+        300.0, "", "1 / variance of what the wide path believes at the start; 0: the network has none", low=0
+    )
     guided_noise: float = parameter(0.0, "", "relative random noise added to a guided explore network when it is opened", low=0)
     duel_window: int = parameter(200, "", "settled impressions after which a guided duel may be decided", low=1)
     duel_loss_z: float = parameter(-1.5, "", "a guided explore network whose mean outcome has a lower z is reset", high=0)
@@ -241,7 +244,8 @@ PROFILES: Mapping[Profile, Mapping[str, Any]] = {
         "holdback_share": 0.1,
         "holdback_period": 900.0,
     },
-    # The published settings: a random direction judged every T_D, retraining on TD loss alone, activeness as a level.
+    # The published settings: a start by chance, a random direction judged every T_D, retraining on TD loss alone,
+    # activeness as a level.
     "paper": {
         "direction": "random",
         "minor_period": 1_800.0,
@@ -253,6 +257,7 @@ PROFILES: Mapping[Profile, Mapping[str, Any]] = {
         "activeness": "level",
         "listwise_weight": 0.0,
         "gate": "none",
+        "wide_precision": 0.0,
         "event_rewards": {},
     },
 }

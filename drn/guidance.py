@@ -4,21 +4,24 @@ Pairwise gradient, debiased by the probability of the list with the pair swapped
 with the interleaving mixture in the place of their Plackett-Luce ranker.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from drn.config import Config
-from drn.network import Batch, advantage, collate, to_tensors, to_weights
+from drn.network import Batch, advantage, collate, deep_gradients, to_tensors, to_weights
 from drn.optimiser import Adam
 from drn.transitions import Experience, pair_weights, preference_pairs, shown_inputs
 from drn.types import Inputs, Weights
+from drn.wide import Lesson, has_wide, wide_steps, wide_weights, with_wide
 
 T = TypeVar("T")
+AT_ONCE = 256  # lists scored at once
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,14 +39,33 @@ def guided_steps(explore: Weights, memory: Weights, experiences: Iterable[Experi
     The last batch may be smaller than the others. Lists that were not drawn from the mixture are passed over: without
     chance in the order nothing tells position from preference.
     """
+    experiences = tuple(experiences)
+    known: Weights = {}
+    if has_wide(explore):
+        wide, known = wide_steps(wide_weights(explore), memory, lessons(explore, experiences, config), config)
+        explore = with_wide(explore, wide)
     params = to_tensors(explore)
     learned = {name: tensor.requires_grad_() for name, tensor in params.items() if moves(name)}
     optimiser = Adam(learned, config.guided_rate, memory)
     for batch in batches(preferences(experiences, config), config.guided_batch):
         loss = pairwise_loss(params, batch, config.activation)
-        gradients = torch.autograd.grad(loss, list(learned.values()))
-        optimiser.step(dict(zip(learned, gradients, strict=True)))
-    return to_weights(params), optimiser.memory()
+        gradients = dict(zip(learned, torch.autograd.grad(loss, list(learned.values())), strict=True))
+        optimiser.step(deep_gradients(gradients) if known else gradients)
+    return to_weights(params), {**optimiser.memory(), **known}
+
+
+@torch.no_grad()
+def lessons(explore: Weights, experiences: Sequence[Experience], config: Config) -> Iterator[Lesson]:
+    """Every list with the slots that its reader may have looked at, and what the deep part says of them."""
+    params = to_tensors(with_wide(explore, np.zeros_like(wide_weights(explore))))
+    for start in range(0, len(experiences), AT_ONCE):
+        some = experiences[start : start + AT_ONCE]
+        inputs = [shown_inputs(one, config) for one in some]
+        deep = advantage(params, collate(inputs), config.activation).numpy()
+        for one, own, score in zip(some, inputs, np.split(deep, np.cumsum([len(one.shown) for one in some])[:-1]), strict=True):
+            slots = np.flatnonzero(~one.pinned if one.exposed is None else one.exposed & ~one.pinned)
+            if len(slots):
+                yield Lesson(own.dense[slots], (score - score.mean())[slots], slots, one.clicked[slots])
 
 
 def moves(name: str) -> bool:

@@ -11,13 +11,14 @@ from torch import Tensor
 
 from drn.config import Config
 from drn.features import READER_WINDOWS
-from drn.network import advantage, collate, forward, q_values, to_tensors, to_weights
+from drn.network import advantage, collate, deep_gradients, forward, q_values, to_tensors, to_weights
 from drn.optimiser import Adam
 from drn.replay import Replay
 from drn.stacked import Stacked
 from drn.targets import double_q_values, listwise_loss, td_loss, td_targets
 from drn.transitions import TERMINAL, inputs_of, preference_pairs
 from drn.types import Weights
+from drn.wide import has_wide
 
 Progress: TypeAlias = Callable[[int, int], None]
 
@@ -84,6 +85,7 @@ class Trainer:
         self.stacked = Stacked.of([replay.experiences[i] for i in usable], config)
         self.place = np.full(len(replay), TERMINAL)  # of each experience among the stacked ones
         self.place[usable] = np.arange(len(usable))
+        self.wide = has_wide(start)
         self.optimiser = Adam(self.params, config.major_rate, {}, table_shares(self.params, config))
         self.loss = 0.0  # of the last step
 
@@ -97,8 +99,8 @@ class Trainer:
             self.step(self.batch_loss(indices, following))
 
     def step(self, loss: Tensor) -> None:
-        gradients = torch.autograd.grad(loss, list(self.params.values()))
-        self.optimiser.step(dict(zip(self.params, gradients, strict=True)), 1 - self.done / self.steps)
+        gradients = dict(zip(self.params, torch.autograd.grad(loss, list(self.params.values())), strict=True))
+        self.optimiser.step(deep_gradients(gradients) if self.wide else gradients, 1 - self.done / self.steps)
         self.loss = loss.item()
         self.done += 1
         if self.progress:

@@ -41,6 +41,13 @@ def reported(closed: ClosedImpression) -> bool:
     return any(event.type == SEEN for event in closed.events)
 
 
+def exposed(closed: ClosedImpression) -> Bools:
+    """(k,) The slots that the reader may have looked at: those reported as seen or used, or all where the app reports no SEEN."""
+    mask = np.full(len(closed.impression.interleaving.shown), not reported(closed))
+    mask[[slot for slot, _ in _by_slot(closed)]] = True
+    return mask
+
+
 def slot_rewards(closed: ClosedImpression, config: Config) -> Floats:
     """r_click per slot: the click's reward, that of every other kind of event once, and dwell's.
 

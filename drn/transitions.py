@@ -12,7 +12,7 @@ from drn.config import Config
 from drn.errors import InvalidInput
 from drn.features import encode
 from drn.interleaving import ranks, swap_ratios
-from drn.rewards import active_reward, clicked, examined, reported, slot_rewards
+from drn.rewards import active_reward, clicked, examined, exposed, reported, slot_rewards
 from drn.types import Bools, ClosedImpression, Floats, Inputs, Ints, Observation
 
 TERMINAL = -1
@@ -36,6 +36,7 @@ class Experience:
     explore_scores: Floats  # (n,): as logged
     drawn: bool = True  # False where the list was not drawn from the interleaving mixture: no swap ratios exist
     reported: bool = False  # whether the app told what was seen: then nothing has to be concluded from places
+    exposed: Bools | None = None  # (k,): slots that the reader may have looked at; None: all of them
 
     def __post_init__(self) -> None:
         k = len(self.shown)
@@ -71,6 +72,7 @@ def experience(closed: ClosedImpression, config: Config, now: datetime, link: Li
         explore_scores=impression.explore_scores,
         drawn=impression.explore,
         reported=reported(closed),
+        exposed=exposed(closed),
     )
 
 

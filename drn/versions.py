@@ -10,10 +10,11 @@ from drn.checkpoint import digest
 from drn.config import Config
 from drn.errors import SchemaMismatch
 from drn.exploration import open_explore, version_rng
-from drn.features import input_shape, schema_digest
+from drn.features import dense_names, input_shape, schema_digest
 from drn.holdback import begin
 from drn.model import initial_weights
 from drn.types import DuelState, HoldbackState, Model, VersionKind
+from drn.wide import informed
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,7 +59,7 @@ def initial_version(config: Config, at: datetime, *, parent_id: int | None = Non
     """
     version_id = 1 if parent_id is None else parent_id + 1
     rng = version_rng(config, version_id)
-    current = initial_weights(input_shape(config), config, rng)
+    current = informed(initial_weights(input_shape(config), config, rng), dense_names(config), config)
     return Version(
         id=version_id,
         parent_id=parent_id,

@@ -5,7 +5,7 @@ import pytest
 
 from drn.activeness import Hazard
 from drn.config import Config
-from drn.rewards import active_reward, clicked, examined, reported, slot_rewards
+from drn.rewards import active_reward, clicked, examined, exposed, reported, slot_rewards
 from drn.types import ClosedImpression, Context, Event, Impression, Interleaving, Observation
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -35,6 +35,18 @@ def closed(*events: tuple[str, str] | tuple[str, str, float], shown: tuple[int, 
         Event(f"e{i}", article, kind, NOON, value[0] if value else None, "r") for i, (article, kind, *value) in enumerate(events)
     )
     return ClosedImpression(impression, feedback, 1)
+
+
+@pytest.mark.parametrize(
+    ("events", "expected"),
+    [
+        ([], "abcde"),
+        ([("b", "click")], "abcde"),
+        ([("b", "seen"), ("c", "seen"), ("d", "click")], "bcd"),
+    ],
+)
+def test_whatever_was_shown_may_have_been_looked_at_unless_the_app_says_what_was(events, expected):
+    assert "".join(np.array(IDS)[exposed(closed(*events))]) == expected
 
 
 def test_clicks_are_found_by_slot_not_by_candidate():

@@ -39,6 +39,7 @@ CONFIG = Config(
     value_layers=(4,),
     duel_window=40,
     major_impressions=1,
+    wide_precision=0.0,  # these readers look at categories alone, and all else is noise: the deep part has to find that
 )
 COLUMNS = 2 + CONFIG.topics_per_article + CONFIG.entities_per_article + CONFIG.words_per_article
 N, K = 12, 6
