@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drn.errors import InvalidInput
-from drn.kernels import DOUBLE, INT, UNSIGNED, VOID, all_finite, kernel, reads, sort_keys, writes
+from drn.kernels import DOUBLE, INT, UNSIGNED, VOID, all_finite, kernel, reads, sorted_keys, writes
 from drn.types import Bools, Floats, Interleaving, Ints
 
 
@@ -185,8 +185,7 @@ def _fit(scores: Floats, k: int, pinned: Mapping[int, int]) -> dict[int, int]:
 
 def _draw(scores: Floats, m: int, tau: float, seed: int) -> tuple[Ints, Floats, Floats]:
     """m candidates of the pool, drawn one by one from the mixture, their credit and propensity.  (m,), (m,), (m,)"""
-    keys = sort_keys(-scores)  # (2, n)
-    keys.sort(axis=1)
+    keys = sorted_keys(-scores)  # (2, n)
     shown, rank = np.empty(m, np.int32), np.empty((2, m), np.int32)
     credit, propensity = np.empty(m, np.float32), np.empty(m, np.float32)
     log_ranks = _log_ranks(scores.shape[1])

@@ -95,23 +95,27 @@ def z_scores(features: Floats, out: Floats) -> None:
 
 def shares_below(features: Floats, out: Floats) -> None:
     """The share of the list with a smaller value of each feature, from −1 (none) to +1; equal values share one.  (c, n)"""
-    keys = sort_keys(features)
+    places(sorted_keys(features), out)
+
+
+def sorted_keys(features: Floats) -> NDArray[np.uint64]:
+    """The order of each row, ascending, equal features by index, which is in the lower half of each number.  (c, n) → (c, n)"""
+    keys = np.empty(features.shape, np.uint64)  # made here: an array that a kernel returns costs more than one that it fills
+    sort_keys(features, keys)
     keys.sort(axis=1)  # numpy's runs in vector registers
-    places(keys, out)
+    return keys
 
 
-@kernel(writes("u8", 2), reads("f4", 2))
-def sort_keys(features: Floats) -> NDArray[np.uint64]:
+@kernel(VOID, reads("f4", 2), writes("u8", 2))
+def sort_keys(features: Floats, keys: NDArray[np.uint64]) -> None:
     """Numbers that sort as the features do, equal ones by index, which is in the lower half.  (c, n) → (c, n)"""
     c, n = features.shape
-    keys = np.empty((c, n), np.uint64)
     for f in range(c):
         bits = features[f].view(np.int32)
         for i in range(n):
             # Negative floats sort backwards by their bits; −0 equals 0.
             ascending = bits[i] ^ ((bits[i] >> 31) & np.int32(0x7FFFFFFF)) if features[f, i] != 0 else np.int32(0)
             keys[f, i] = (np.uint64(np.int64(ascending) + 0x80000000) << np.uint64(32)) | np.uint64(i)
-    return keys
 
 
 @kernel(VOID, reads("u8", 2), writes("f4", 2))

@@ -39,7 +39,9 @@ class Scorer:
             revisions: the catalogue's content revision by row; with both, article parts are kept between calls.
         """
         tower = self._advantage
-        shared = self._bias if self._reader is None else reader_sums(inputs.reader, self._reader, self._bias)
+        shared = self._bias.copy()  # (2H + 2Hv,)
+        if self._reader is not None:
+            add_reader(inputs.reader, self._reader, shared)
         n = len(inputs.dense)
         first = inputs.dense @ tower.dense if tower.dense is not None else np.zeros((n, tower.width), np.float32)  # (n, 2H)
         if rows is None or revisions is None:
@@ -101,16 +103,14 @@ class Tower:
         return out
 
 
-@kernel(writes("f4", 1), reads("f4", 1), reads("f4", 2), reads("f4", 1))
-def reader_sums(reader: Floats, weights: Floats, bias: Floats) -> Floats:
-    """What all candidates share of the first layers; most reader inputs are zero.  (R,), (R, 2H + 2Hv) → (2H + 2Hv,)"""
-    sums = bias.copy()
+@kernel(VOID, reads("f4", 1), reads("f4", 2), writes("f4", 1))
+def add_reader(reader: Floats, weights: Floats, sums: Floats) -> None:
+    """Adds the reader's part of the first layers; most reader inputs are zero.  (R,), (R, 2H + 2Hv) → (2H + 2Hv,)"""
     for i in range(len(reader)):
         x = reader[i]
         if x != 0:
             for unit in range(len(sums)):
                 sums[unit] += x * weights[i, unit]
-    return sums
 
 
 @kernel(

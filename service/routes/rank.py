@@ -1,6 +1,6 @@
 """POST /rank."""
 
-from uuid import uuid4
+import os
 
 import orjson
 from fastapi import APIRouter, Response
@@ -26,7 +26,7 @@ router = APIRouter(route_class=JsonRoute, tags=["ranking"])
 )
 async def post_rank(body: RankBody, node: CurrentNode) -> Response:
     """The list is logged before it is answered; a request with the same `request_id` gets the same list again."""
-    request = body.to_request(body.request_id or uuid4().hex, node.clock())
+    request = body.to_request(body.request_id or os.urandom(16).hex(), node.clock())
     return Response(answer(await rank(node, request)), media_type="application/json")
 
 
