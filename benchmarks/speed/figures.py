@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.speed.filling import Sizes
-from benchmarks.speed.load import Saturation, each_once, open_loop, post, saturate
+from benchmarks.speed.load import CONNECTIONS, Saturation, each_once, open_loop, post, saturate
 from benchmarks.speed.processes import THREADS, Server, api, free_port
 from service.store.embedded import Server as Database
 
@@ -190,8 +190,8 @@ def feedback(bench: Bench) -> list[Figure]:
     clicks = clicks_on_lists(bench.sizes, bench.api)
     single = single_events(clicks)
     batches = [json.dumps({"events": clicks[i : i + 100]}).encode() for i in range(0, len(clicks), 100)]
-    ours, floor = bench.compare("/feedback", single, 32)
-    many = saturate(bench.api, "/feedback", batches, bench.seconds, 8)
+    ours, floor = bench.compare("/feedback", single, CONNECTIONS)
+    many = saturate(bench.api, "/feedback", batches, bench.seconds, CONNECTIONS)
     return [
         Figure(
             "feedback, 100 events: events/s / one by one", 100 * many.per_second / ours.per_second, "ratio", 10, at_least=True
@@ -199,6 +199,7 @@ def feedback(bench: Bench) -> list[Figure]:
         Figure("feedback, 1 event: requests/s / floor", ours.per_second / floor.per_second, "ratio", 0.4, at_least=True),
         Figure("feedback, 1 event: floor's CPU / CPU", floor.cpu_milliseconds / ours.cpu_milliseconds, "ratio", 0.4, True),
         Figure("feedback, 1 event: events per second", ours.per_second, "1/s"),
+        Figure("feedback, 100 events: CPU / 1 event's", many.cpu_milliseconds / ours.cpu_milliseconds, "ratio"),
         Figure("feedback, 100 events: events per second", 100 * many.per_second, "1/s"),
         Figure("feedback: errors", ours.errors + many.errors, "requests", 0),
     ]
