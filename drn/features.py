@@ -88,6 +88,8 @@ FEATURES = (
     *[Feature(f"interest_{group}_{window}", 0, 0.2, log=False, z=True) for group in GROUPS for window in WINDOW_NAMES[1:]],
     Feature("like_last_click", 0, 0.2, log=False, z=True),
     Feature("like_latest_clicks", 0, 0.2, log=False, z=True),
+    Feature("like_page", 0, 0.2, log=False, z=True),
+    Feature("own_page", 0, 1, log=False, z=True),
 )
 
 
@@ -128,16 +130,25 @@ def observe(catalogue: Catalogue, reader: Reader, rows: Ints, context: Context, 
         content=catalogue.content.take(rows, axis=0),
         counts=catalogue.counts.take(rows, axis=0),
         category_counts=catalogue.category_counts(rows),
-        seen=np.column_stack(
-            [
-                reader.seen(rows),
-                catalogue.showings_by_category(*reader.shown, rows),
-                likeness(catalogue.stems, rows, clicked[-LATEST:]),
-            ]
-        ),
+        seen=relations(catalogue, reader, rows, clicked, context),
         age=ages(catalogue.published, rows, second),
         embedding=catalogue.embedding.take(rows, axis=0),
         reader_embedding=mean_embedding(catalogue, clicked[-RECENT:]),
+    )
+
+
+def relations(catalogue: Catalogue, reader: Reader, rows: Ints, clicked: Ints, context: Context) -> NDArray[np.uint16]:
+    """What each candidate has to do with this reader and with the page that the list stands on.  (n, 7), as logged"""
+    own = catalogue.row(context.article_id) if context.article_id else None
+    page = np.array([] if own is None else [own], np.int32)
+    return np.column_stack(
+        [
+            reader.seen(rows),
+            catalogue.showings_by_category(*reader.shown, rows),
+            likeness(catalogue.stems, rows, clicked[-LATEST:]),
+            likeness(catalogue.stems, rows, page)[:, 0],
+            np.isin(rows, page).astype(np.uint16),
+        ]
     )
 
 
@@ -233,7 +244,7 @@ def raw_features(
     the reader's own: their clicks in it within the longest window by how often it was shown to them.
 
     Args:
-        profile (V, C), totals (V,), content (n, M), counts (n, 2W), category_counts (n, 2), seen (n, 5), age (n,): the
+        profile (V, C), totals (V,), content (n, M), counts (n, 2W), category_counts (n, 2), seen (n, 7), age (n,): the
             observation's
         group_ends: one past the last content column of each group.  (G,)
     """
@@ -242,9 +253,9 @@ def raw_features(
     crossed, w = len(group_ends) * windows, counts.shape[1] // 2
     if windows > 8 or group_ends[-1] != columns or min(len(counts), len(category_counts), len(seen), len(age)) < n:
         raise InvalidInput("the observation's arrays do not fit each other")
-    out = np.empty((2 * crossed + 3 * w + 8, n), np.float32)
+    out = np.empty((2 * crossed + 3 * w + 10, n), np.float32)
     matches, seen_rows, count_rows = out[:crossed], out[crossed : crossed + 4], out[crossed + 4 : crossed + 3 * w + 6]
-    interests, likenesses = out[-2 - crossed : -2], out[-2:]
+    interests, likenesses = out[-4 - crossed : -4], out[-4:]
     category_clicks = matches[2 * windows - 1]  # of the reader within the longest window, and 1
 
     clicks_of = np.zeros((slots + 1, 8), np.float32)  # a slot's windows in one register; an empty column finds zeros
@@ -273,7 +284,9 @@ def raw_features(
         seen_rows[1, i] = seen[i, 1] + 1
         seen_rows[2, i] = seen[i, 2] + 1
         seen_rows[3, i] = (category_clicks[i] - 1 + prior_clicks) / (np.float32(seen[i, 2]) + prior_exposures)
-        likenesses[0, i], likenesses[1, i] = np.float32(seen[i, 3]) / 1_000, np.float32(seen[i, 4]) / 1_000
+        for like in range(3):
+            likenesses[like, i] = np.float32(seen[i, 3 + like]) / 1_000
+        likenesses[3, i] = seen[i, 6]
         for window in range(w):
             clicks, exposures = np.float32(counts[i, window]), np.float32(counts[i, w + window])
             count_rows[window, i] = clicks + 1
@@ -435,7 +448,7 @@ def unpack(data: bytes) -> Observation:
         ("<u2", (n, columns)),
         ("<u4" if wide else "<u2", (n, 2 * W)),
         ("<u4", (n, 2)),
-        ("<u2", (n, 5)),
+        ("<u2", (n, 7)),
         ("<i4", (n,)),
     ]
     if embedded:

@@ -23,6 +23,7 @@ from drn.wide import has_wide
 Progress: TypeAlias = Callable[[int, int], None]
 
 FINISH = 0.3  # share of the steps that comes after the gate
+TARGET_STEPS = 300  # between two looks at what follows: W' is W of the look before
 GATE_LISTS = 20  # held-out lists with a preference below which the gate would measure noise: it lets pass
 TINY = 1e-9  # in the place of what would divide by 0
 CHUNK = 256  # lists of all candidates that are in memory at once
@@ -42,16 +43,20 @@ def retrain(
         return start, {"replay": float(len(replay)), "usable": 0.0}, False
     held = held_out(replay, usable, config)
     steps = training_steps(len(usable), config)
-    trainer = Trainer(start, replay, now, steps, config, progress)
+    last = int(FINISH * steps) if len(held) else 0
+    phases = [replay.sample(usable[: len(usable) - len(held)], (steps - last) * config.major_batch, now, config, rng)]
+    phases.append(replay.sample(usable, last * config.major_batch, now, config, rng))
+    judges = telling(replay, held)
+    trainer = Trainer(start, replay, np.unique(np.concatenate([*phases, judges])), steps, config, progress)
     metrics = {"replay": float(len(replay)), "usable": float(len(usable))}
+    trainer.train(phases[0])
     if len(held):
-        trainer.train(usable[: len(usable) - len(held)], steps - int(FINISH * steps), rng)
-        gains = trainer.gains(telling(replay, held))
+        gains = trainer.gains(judges)
         metrics |= {"gate_gain": float(gains.mean()), "gate_z": z_of_mean(gains)}
-        if metrics["gate_z"] < config.gate_z:
-            return to_weights(trainer.params), metrics | {"loss": trainer.loss}, False
-    trainer.train(usable, steps - trainer.done, rng)
-    return to_weights(trainer.params), metrics | {"loss": trainer.loss}, True
+    accepted = metrics.get("gate_z", 0.0) >= config.gate_z
+    if accepted:
+        trainer.train(phases[1])
+    return to_weights(trainer.params), metrics | {"loss": trainer.loss}, accepted
 
 
 def held_out(replay: Replay, usable: NDArray[np.int64], config: Config) -> NDArray[np.int64]:
@@ -68,35 +73,45 @@ def telling(replay: Replay, among: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def training_steps(size: int, config: Config) -> int:
-    return ceil(config.major_epochs * size / config.major_batch)
+    """`major_epochs` passes over so many experiences; at least `major_steps`, but then no more than two passes."""
+    return ceil(max(config.major_epochs * size / config.major_batch, min(config.major_steps, 2 * size / config.major_batch)))
 
 
 class Trainer:
     """Double-Q learning: the network that learns, W, its older copy, W', and the optimiser's moments."""
 
     def __init__(
-        self, start: Weights, replay: Replay, now: float, steps: int, config: Config, progress: Progress | None = None
+        self,
+        start: Weights,
+        replay: Replay,
+        among: NDArray[np.int64],
+        steps: int,
+        config: Config,
+        progress: Progress | None = None,
     ) -> None:
-        self.replay, self.now, self.config = replay, now, config
+        """
+        Args:
+            among: the experiences that will be asked for
+            steps: over which the rate falls to 0
+        """
+        self.replay, self.config = replay, config
         self.steps, self.done, self.progress = steps, 0, progress
         self.params = {name: tensor.requires_grad_() for name, tensor in to_tensors(start).items()}
         self.target = to_tensors(start)
-        usable = replay.informative()
-        self.stacked = Stacked.of([replay.experiences[i] for i in usable], config)
+        self.stacked = Stacked.of([replay.experiences[i] for i in among], config)
         self.place = np.full(len(replay), TERMINAL)  # of each experience among the stacked ones
-        self.place[usable] = np.arange(len(usable))
+        self.place[among] = np.arange(len(among))
         self.wide = has_wide(start)
         self.optimiser = Adam(self.params, config.major_rate, {}, table_shares(self.params, config))
         self.loss = 0.0  # of the last step
 
-    def train(self, among: NDArray[np.int64], steps: int, rng: np.random.Generator) -> None:
-        """`steps` of the gradient steps, on batches drawn from the experiences `among`; targets are made once per pass."""
-        batch = self.config.major_batch
-        drawn = self.replay.sample(among, steps * batch, self.now, self.config, rng).reshape(steps, batch)
-        for i, indices in enumerate(drawn):
-            if i % ceil(len(among) / batch) == 0:
-                following = self.following(among)
-            self.step(self.batch_loss(indices, following))
+    def train(self, drawn: NDArray[np.int64]) -> None:
+        """A gradient step per batch of the drawn experiences. Targets are made anew every TARGET_STEPS steps."""
+        for start in range(0, len(drawn), TARGET_STEPS * self.config.major_batch):
+            part = drawn[start : start + TARGET_STEPS * self.config.major_batch]
+            following = self.following(np.unique(part))
+            for indices in part.reshape(-1, self.config.major_batch):
+                self.step(self.batch_loss(indices, following))
 
     def step(self, loss: Tensor) -> None:
         gradients = dict(zip(self.params, torch.autograd.grad(loss, list(self.params.values())), strict=True))
@@ -172,11 +187,14 @@ def z_of_mean(values: NDArray[np.float64]) -> float:
 
 
 def table_shares(params: Mapping[str, Tensor], config: Config) -> dict[str, Tensor]:
-    """By tensor name, the share of the rate for A's one-hot properties: content, and the reader's clicks by property."""
+    """By tensor name, the share of the rate for A's one-hot properties: content, and the reader's clicks by property.
+
+    An article's provider and category learn at the whole rate: they are few, and each is met often.
+    """
     properties = len(READER_WINDOWS) * config.content_slots
     shares = {}
-    for name in ("advantage.content", "advantage.reader"):
+    for name, first in (("advantage.content", config.provider_slots + config.category_slots), ("advantage.reader", 0)):
         if name in params:
             shares[name] = torch.ones(len(params[name]), 1)
-            shares[name][:properties] = config.table_rate
+            shares[name][first:properties] = config.table_rate
     return shares

@@ -41,6 +41,7 @@ class Article:
 class Context:
     device: str = ""
     surface: str = ""
+    article_id: str | None = None  # on whose page the list stands
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +92,9 @@ class Observation:
     content: NDArray[np.uint16]  # (n, M): content slots of each candidate, C where a column is empty
     counts: NDArray[np.uint32]  # (n, 2W): the article's clicks in each of W = 6 windows, then its exposures
     category_counts: NDArray[np.uint32]  # (n, 2): clicks and exposures of its whole category within a day
-    seen: NDArray[np.uint16]  # (n, 5): times shown to this reader before, times read by them before, showings of its category to
-    # them, and its likeness in words to their last click and to the likest of their newest ones (thousandths)
+    seen: NDArray[np.uint16]  # (n, 7): times shown to this reader before, times read by them before, showings of its category to
+    # them; its likeness in words to their last click, to the likest of their newest ones and to the page that the list stands on
+    # (thousandths); 1 for that page's own article
     age: NDArray[np.int32]  # (n,): seconds since publication
     embedding: NDArray[np.float16]  # (n, E): projected article embeddings, zeros where there is none
     reader_embedding: NDArray[np.float16]  # (E,): mean projected embedding of the reader's newest clicks

@@ -187,7 +187,6 @@ async def play(
         }
     )
     scores, updates, versions, learning = Scores(), due(config, clock.now), 1, 0.0
-    read: set[tuple[str, str]] = set()
     following = next(updates)
     began = time.perf_counter()
     async with open_node(own, clock) as node:
@@ -200,7 +199,6 @@ async def play(
                     following = next(updates)
                 learning += time.perf_counter() - paused
                 clock.now = logged.at
-                await visit(node, logged, read)
                 if (impression := await serve(node, logged)) is not None:
                     scores.add(impression, frozenset(logged.clicked))
                 show(number, len(lists), f"AUC {scores.running_auc:.4f}  version {versions}")
@@ -216,19 +214,6 @@ async def learn(engine: AsyncEngine, node: Node, config: Config, clock: LogClock
     return isinstance(outcome, Published)
 
 
-async def visit(node: Node, logged: LoggedImpression, read: set[tuple[str, str]]) -> None:
-    """A list on an article's page tells that its reader is there: organic reading, unless a click in this log led there.
-
-    `read` holds who is known to have read what, and learns of this list's clicks.
-    """
-    page = logged.reading
-    if page is not None and page in node.live.catalogue and (logged.user_id, page) not in read:
-        reading = Event(f"{logged.user_id}:reads:{page}", page, "click", logged.at, user_id=logged.user_id)
-        await feedback.record(node, [reading], logged.at)
-        read.add((logged.user_id, page))
-    read.update((logged.user_id, name) for name in logged.clicked)
-
-
 async def serve(node: Node, logged: LoggedImpression) -> Impression | None:
     """Ranks one logged list and reports what its reader did; None if none of its articles is described."""
     request = RankRequest(
@@ -237,7 +222,7 @@ async def serve(node: Node, logged: LoggedImpression) -> Impression | None:
         k=len(logged.in_view),
         user_id=logged.user_id,
         candidates=logged.in_view,
-        context=Context(logged.device, logged.surface),
+        context=Context(logged.device, logged.surface, logged.page),
     )
     try:
         impression = await rank.rank(node, request)

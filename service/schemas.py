@@ -54,6 +54,7 @@ def reader_id(user_id: str | None, session_id: str | None) -> str | None:
 class ContextBody(Body):
     device: Name = ""
     surface: Name = ""
+    article_id: Id | None = None
 
 
 class PinBody(Body):
@@ -94,7 +95,7 @@ class RankBody(Body):
             k=self.k,
             user_id=reader_id(self.user_id, self.session_id),
             candidates=None if self.candidates is None else tuple(self.candidates),
-            context=Context(self.context.device, self.context.surface),
+            context=Context(self.context.device, self.context.surface, self.context.article_id),
             exclude=tuple(self.exclude),
             pinned=tuple(Pin(pin.article_id, pin.position) for pin in self.pinned),
             explore=self.explore,

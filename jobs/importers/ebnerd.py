@@ -65,7 +65,7 @@ class Ebnerd:
                     in_view=ids(in_view),
                     clicked=ids(clicked),
                     surface="front page" if reading is None else "article",
-                    reading=None if reading is None else str(reading),
+                    page=None if reading is None else str(reading),
                 )
 
     @cached_property

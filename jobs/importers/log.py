@@ -21,7 +21,7 @@ class LoggedImpression:
     in_view: tuple[str, ...]
     clicked: tuple[str, ...]
     surface: str = ""
-    reading: str | None = None  # the article on whose page the list stood
+    page: str | None = None  # the article on whose page the list stood
 
 
 class Log(Protocol):

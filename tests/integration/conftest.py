@@ -29,7 +29,7 @@ def observation(n: int, rng: np.random.Generator) -> Observation:
         content=numbers(np.uint16, n, 24),
         counts=numbers(np.uint32, n, 2 * W),
         category_counts=numbers(np.uint32, n, 2),
-        seen=numbers(np.uint16, n, 5),
+        seen=numbers(np.uint16, n, 7),
         age=numbers(np.int32, n),
         embedding=numbers(np.int32, n, 16).astype(np.float16),
         reader_embedding=numbers(np.int32, 16).astype(np.float16),

@@ -23,7 +23,7 @@ def observation(n: int, seed: int) -> Observation:
         content=rng.integers(0, CONFIG.content_slots + 1, (n, sum(column_counts(CONFIG)))).astype(np.uint16),
         counts=(rng.pareto(1, (n, 2 * W)) * 3).astype(np.uint32),
         category_counts=rng.integers(0, 100_000, (n, 2)).astype(np.uint32),
-        seen=(rng.poisson(0.3, (n, 5)) * [1, 1, 9, 300, 400]).astype(np.uint16),
+        seen=(rng.poisson(0.3, (n, 7)) * [1, 1, 9, 300, 400, 300, 1]).astype(np.uint16),
         age=rng.integers(0, 2**31 - 1, n).astype(np.int32),
         embedding=rng.normal(size=(n, 4)).astype(np.float16),
         reader_embedding=rng.normal(size=4).astype(np.float16),
@@ -53,7 +53,8 @@ def by_hand(seen: Observation) -> dict[str, np.ndarray]:
     showings, of_readers = seen.seen[:, 2].astype(float), np.exp(made["match_category_1y"]) - 1
     made["category_shown"] = (np.log(1 + showings) - 2.5) / 2
     made["category_ctr"] = np.log((of_readers + 1) / (showings + 11)) + 1.5
-    made["like_last_click"], made["like_latest_clicks"] = seen.seen.T[3:] / 200
+    made["like_last_click"], made["like_latest_clicks"], made["like_page"] = seen.seen.T[3:6] / 200
+    made["own_page"] = seen.seen[:, 6].astype(float)
     made |= {f"embedding_{i}": seen.embedding[:, i].astype(float) for i in range(4)}
     made["embedding_similarity"] = seen.embedding.astype(float) @ seen.reader_embedding.astype(float)
     return made

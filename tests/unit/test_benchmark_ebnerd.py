@@ -39,7 +39,7 @@ def judged_list(rng: np.random.Generator, at: float = 0.0, n: int = 6) -> Judged
         content=content,
         counts=counts,
         category_counts=rng.integers(0, 200, (n, 2)).astype(np.uint32),
-        seen=np.zeros((n, 5), np.uint16),
+        seen=np.zeros((n, 7), np.uint16),
         age=rng.integers(0, 90_000, n).astype(np.int32),
         embedding=np.zeros((n, 0), np.float16),
         reader_embedding=np.zeros(0, np.float16),

@@ -110,6 +110,16 @@ def test_words_are_compared_with_the_last_click_and_with_the_likest_of_the_newes
     assert [named(inputs, i)["like_latest_clicks"] for i in range(3)] == pytest.approx([2.5, 5, 5])
 
 
+def test_a_list_on_an_articles_page_is_compared_with_that_article() -> None:
+    catalogue, reader = newsroom()
+    inputs = encode(observe(catalogue, reader, rows(0, 1, 2), Context(article_id="a3"), NOW), CONFIG)
+    assert [named(inputs, i)["like_page"] for i in range(3)] == pytest.approx([2.5, 0, 5])
+    assert [named(inputs, i)["own_page"] for i in range(3)] == [0, 0, 1]
+    for nowhere in (Context(), Context(article_id="unknown")):
+        inputs = encode(observe(catalogue, reader, rows(0, 1, 2), nowhere, NOW), CONFIG)
+        assert [named(inputs, i)[name] for i in range(3) for name in ("like_page", "own_page")] == [0] * 6
+
+
 def test_an_embedding_is_compared_with_the_readers_clicks() -> None:
     catalogue, reader = newsroom()
     reader.click(0, epoch(NOW - HOUR))

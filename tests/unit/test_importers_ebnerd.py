@@ -55,13 +55,13 @@ def test_impressions_come_in_time_order_without_duplicates(split: Path) -> None:
     assert rows[2].clicked == ("102",)
     assert [row.device for row in rows] == ["desktop", "", "mobile"]
     assert rows[0].at == datetime(2024, 1, 9, 12, tzinfo=UTC)
-    assert [(row.surface, row.reading) for row in rows] == [("front page", None), ("article", "101"), ("front page", None)]
+    assert [(row.surface, row.page) for row in rows] == [("front page", None), ("article", "101"), ("front page", None)]
 
 
 def test_a_release_without_pages_is_all_front_page(split: Path) -> None:
     file = split / "train/behaviors.parquet"
     pl.read_parquet(file).drop("article_id").write_parquet(file)
-    assert {(row.surface, row.reading) for row in ebnerd.open_split(split).impressions()} == {("front page", None)}
+    assert {(row.surface, row.page) for row in ebnerd.open_split(split).impressions()} == {("front page", None)}
 
 
 def test_the_folder_may_be_the_split_itself(split: Path) -> None:

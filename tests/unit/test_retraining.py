@@ -5,11 +5,11 @@ import pytest
 
 from drn.config import Config
 from drn.replay import Replay
-from drn.retraining import Trainer, held_out, retrain, z_of_mean
+from drn.retraining import Trainer, held_out, retrain, training_steps, z_of_mean
 from drn.transitions import TERMINAL, Experience
 from drn.types import Inputs, Weights
 
-CONFIG = Config(advantage_layers=(2,), value_layers=(2,), replay_half_life=1e9, listwise_weight=0.0, gate="none")
+CONFIG = Config(advantage_layers=(2,), value_layers=(2,), replay_half_life=1e9, listwise_weight=0.0, gate="none", major_steps=0)
 
 # A(s,a) = the one dense input, V(s) = the one reader input: relu(x) − relu(−x) is the identity.
 IDENTITY: Weights = {
@@ -41,7 +41,9 @@ SECOND = listed(-1.0, [0.5, 0.0, 2.0], [False, True], [True, True], at=1.0)
 
 
 def trainer(*experiences: Experience, successors: list[int], **changes: float) -> Trainer:
-    return Trainer(IDENTITY, Replay(experiences, np.array(successors)), 1.0, 1, replace(CONFIG, **changes))
+    return Trainer(
+        IDENTITY, Replay(experiences, np.array(successors)), np.arange(len(experiences)), 1, replace(CONFIG, **changes)
+    )
 
 
 def loss_of(one: Trainer, *lists: int) -> float:
@@ -82,12 +84,17 @@ def test_the_older_copy_is_what_w_was_a_pass_ago():
     assert one.target["advantage.bias"].tolist() == [4.0, 4.0]
 
 
-def test_lists_that_nobody_looked_at_are_not_learned_from_but_may_come_next():
-    """The batch of list 1 is list 1, though list 0 is not among the stacked ones; s' of list 1 is list 0: y = r + .4·(.5 + 9)."""
+def test_lists_that_nobody_looked_at_may_come_next():
+    """s. of list 1 is list 0: y = r + .4·(.5 + 9)."""
     unseen = replace(FIRST, clicked=np.zeros(2, np.bool_), examined=np.zeros(2, np.bool_))
     one = trainer(unseen, SECOND, successors=[TERMINAL, 0], gamma=0.4)
     assert one.following(np.array([1])).tolist() == [0.0, 9.5]
     assert loss_of(trainer(unseen, SECOND, successors=[TERMINAL, 0], gamma=0.0), 1) == pytest.approx((0.5**2 / 2 + 1.5) / 2)
+
+
+def test_a_short_replay_is_gone_through_more_often():
+    config = replace(CONFIG, major_epochs=0.1, major_steps=10, major_batch=64)
+    assert [training_steps(size, config) for size in (32, 64, 320, 1_000, 6_400, 20_000)] == [1, 2, 10, 10, 10, 32]
 
 
 def test_the_listwise_loss_is_added_by_its_weight():

@@ -25,7 +25,7 @@ def observation(n: int) -> Observation:
         content=np.full((n, COLUMNS), CONFIG.content_slots, np.uint16),
         counts=np.arange(12 * n, dtype=np.uint32).reshape(n, 12),
         category_counts=np.zeros((n, 2), np.uint32),
-        seen=np.zeros((n, 5), np.uint16),
+        seen=np.zeros((n, 7), np.uint16),
         age=np.arange(n, dtype=np.int32),
         embedding=np.zeros((n, 0), np.float16),
         reader_embedding=np.zeros(0, np.float16),

@@ -56,7 +56,7 @@ def observation(rng: np.random.Generator) -> Observation:
         content=content,
         counts=rng.integers(0, 50, (N, 12)).astype(np.uint32),
         category_counts=np.zeros((N, 2), np.uint32),
-        seen=np.zeros((N, 5), np.uint16),
+        seen=np.zeros((N, 7), np.uint16),
         age=rng.integers(0, 90_000, N).astype(np.int32),
         embedding=np.zeros((N, 0), np.float16),
         reader_embedding=np.zeros(0, np.float16),
