@@ -189,11 +189,12 @@ def z_of_mean(values: NDArray[np.float64]) -> float:
 def table_shares(params: Mapping[str, Tensor], config: Config) -> dict[str, Tensor]:
     """By tensor name, the share of the rate for A's one-hot properties: content, and the reader's clicks by property.
 
-    An article's provider and category learn at the whole rate: they are few, and each is met often.
+    An article's provider, category and topics learn at the whole rate: they are few, and each is met often.
     """
     properties = len(READER_WINDOWS) * config.content_slots
+    common = config.provider_slots + config.category_slots + config.topic_slots
     shares = {}
-    for name, first in (("advantage.content", config.provider_slots + config.category_slots), ("advantage.reader", 0)):
+    for name, first in (("advantage.content", common), ("advantage.reader", 0)):
         if name in params:
             shares[name] = torch.ones(len(params[name]), 1)
             shares[name][first:properties] = config.table_rate
