@@ -52,7 +52,7 @@ ROWS: Mapping[str, Row] = {
     "lr": Row(peer(lambda config, rng: logistic(input_shape(config), Setting(), rng)), retrained=True),
     "fm": Row(peer(lambda config, rng: factorization_machine(input_shape(config), Setting(), rng)), retrained=True),
     "wide-deep": Row(peer(lambda config, rng: wide_and_deep(input_shape(config), Setting(), rng, config)), retrained=True),
-    "linucb": Row(peer(lambda config, _: LinUCB(input_shape(config).dense + 1, alpha=0.1))),
+    "linucb": Row(peer(lambda config, _: LinUCB(input_shape(config).dense + 1, alpha=0.1, ridge=300.0))),
     "hlinucb": Row(peer(lambda config, rng: HLinUCB(relative_columns(config), rng, HiddenSetting()))),
     # The paper's own ladder, in its own settings. Without exploration only retraining teaches.
     "dn": Row(product(explore=False), "paper", {"gamma": 0.0, "activeness": "off"}),
