@@ -1,16 +1,20 @@
 """Replay memory: logged lists with their next states, sampled by recency. Features stay packed until a batch needs them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from drn.config import Config
 from drn.errors import InvalidInput
-from drn.transitions import TERMINAL, Experience, experience, links
-from drn.types import ClosedImpression
+from drn.rewards import is_examined
+from drn.transitions import TERMINAL, Experience, Link, experience, links
+from drn.types import Bools, ClosedImpression
+
+NOT_GIVEN: Any = np.empty(0)  # in the place of what is read off the experiences
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -18,19 +22,29 @@ class Replay:
     """Experiences in the order of the log, and where each one's next state is among them (TERMINAL: nowhere)."""
 
     experiences: Sequence[Experience]
-    successors: NDArray[np.int64]  # (len,)
+    successors: NDArray[np.int64]  # (L,)
+    at: NDArray[np.float64] = field(default_factory=lambda: NOT_GIVEN)  # (L,): seconds since the epoch; the experiences' own
+    examined: Bools = field(default_factory=lambda: NOT_GIVEN)  # (L,): at least one slot; the experiences' own
 
     def __post_init__(self) -> None:
         size = len(self.experiences)
         if self.successors.shape != (size,) or (size and not (-1 <= self.successors.min() <= self.successors.max() < size)):
             raise InvalidInput(f"a replay of {size} experiences needs as many successors, each {TERMINAL} or below {size}")
+        if self.at is NOT_GIVEN:
+            object.__setattr__(self, "at", np.array([one.at for one in self.experiences], np.float64))
+        if self.examined is NOT_GIVEN:
+            object.__setattr__(self, "examined", np.array([one.examined.any() for one in self.experiences], np.bool_))
 
     @classmethod
     def of(cls, closed: Sequence[ClosedImpression], config: Config, now: datetime) -> "Replay":
-        """The replay of logged impressions, given in the order of the log."""
+        """The replay of logged impressions, given in the order of the log. Each becomes an experience when it is asked for."""
         found = links(closed, config)
-        experiences = [experience(one, config, now, link) for one, link in zip(closed, found, strict=True)]
-        return cls(experiences, np.array([link.successor for link in found], np.int64))
+        return cls(
+            Experiences(closed, found, config, now),
+            np.array([link.successor for link in found], np.int64),
+            np.array([one.impression.at.timestamp() for one in closed], np.float64),
+            np.array([is_examined(one) for one in closed], np.bool_),
+        )
 
     def __len__(self) -> int:
         return len(self.experiences)
@@ -39,7 +53,7 @@ class Replay:
         self, among: NDArray[np.int64], size: int, now: float, config: Config, rng: np.random.Generator
     ) -> NDArray[np.int64]:
         """`size` draws with replacement from the experiences `among`, P ∝ 2^(−age / half-life).  (size,)"""
-        at = np.array([self.experiences[i].at for i in among])
+        at = self.at[among]
         weight = np.exp2((at - max(now, at.max())) / config.replay_half_life)
         if not weight.sum() > 0:  # all of it is so old that its weights vanish: only differences in age count
             weight = np.exp2((at - at.max()) / config.replay_half_life)
@@ -47,4 +61,27 @@ class Replay:
 
     def informative(self) -> NDArray[np.int64]:
         """Those with at least one examined slot; nothing is known about what the others' readers thought."""
-        return np.flatnonzero([one.examined.any() for one in self.experiences])
+        return np.flatnonzero(self.examined)
+
+
+class Experiences(Sequence[Experience]):
+    """Logged impressions as experiences, each made when it is first asked for: a retraining draws but a share of them."""
+
+    def __init__(self, closed: Sequence[ClosedImpression], found: Sequence[Link], config: Config, now: datetime) -> None:
+        self._closed, self._links, self._config, self._now = closed, found, config, now
+        self._made: dict[int, Experience] = {}
+
+    def __len__(self) -> int:
+        return len(self._closed)
+
+    @overload
+    def __getitem__(self, index: int) -> Experience: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Experience]: ...
+    def __getitem__(self, index: int | slice) -> Experience | Sequence[Experience]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        place = range(len(self))[index]
+        if place not in self._made:
+            self._made[place] = experience(self._closed[place], self._config, self._now, self._links[place])
+        return self._made[place]

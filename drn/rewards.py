@@ -36,6 +36,12 @@ def examined(closed: ClosedImpression) -> Bools:
     return mask
 
 
+def is_examined(closed: ClosedImpression) -> bool:
+    """Whether `examined` holds of any slot: an event is about one of them."""
+    shown = frozenset(closed.impression.article_ids)
+    return any(event.article_id in shown for event in closed.events)
+
+
 def reported(closed: ClosedImpression) -> bool:
     """Whether the app told what was on the screen."""
     return any(event.type == SEEN for event in closed.events)

@@ -5,7 +5,7 @@ import pytest
 
 from drn.activeness import Hazard
 from drn.config import Config
-from drn.rewards import active_reward, clicked, examined, exposed, reported, slot_rewards
+from drn.rewards import active_reward, clicked, examined, exposed, is_examined, reported, slot_rewards
 from drn.types import ClosedImpression, Context, Event, Impression, Interleaving, Observation
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -76,6 +76,13 @@ def test_events_of_articles_that_were_not_in_the_list_are_nothing():
 )
 def test_examined_is_what_was_reported_or_up_to_one_below_the_last_click(events, expected):
     assert [article for article, seen in zip(IDS, examined(closed(*events)), strict=True) if seen] == expected
+
+
+@pytest.mark.parametrize(
+    "events", [(), (("a", "click"),), (("e", "hide"), ("zz", "click")), (("zz", "click"),), (("c", "seen"),)]
+)
+def test_a_list_is_examined_if_one_of_its_slots_is(events):
+    assert is_examined(closed(*events)) == examined(closed(*events)).any()
 
 
 def test_only_the_apps_own_report_says_what_was_seen():
