@@ -56,7 +56,7 @@ def retrain(
     accepted = metrics.get("gate_z", 0.0) >= config.gate_z
     if accepted:
         trainer.train(phases[1])
-    return to_weights(trainer.params), metrics | {"loss": trainer.loss}, accepted
+    return trainer.mixed(start), metrics | {"loss": trainer.loss}, accepted
 
 
 def held_out(replay: Replay, usable: NDArray[np.int64], config: Config) -> NDArray[np.int64]:
@@ -157,6 +157,12 @@ class Trainer:
             values[torch.from_numpy(some)] = double_q_values(online, target, batch.owner, len(some))
         self.target = {name: tensor.detach().clone() for name, tensor in self.params.items()}
         return values
+
+    @torch.no_grad()
+    def mixed(self, start: Weights) -> Weights:
+        """W + major_mix · (W retrained − W): over retrainings an average, whose errors are less than any one's."""
+        begun = to_tensors(start)
+        return to_weights({name: begun[name].lerp(tensor, self.config.major_mix) for name, tensor in self.params.items()})
 
     @torch.no_grad()
     def gains(self, among: NDArray[np.int64]) -> NDArray[np.float64]:

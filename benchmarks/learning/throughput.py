@@ -22,6 +22,7 @@ from drn.config import Config
 from drn.features import input_shape
 from drn.loop import Loop
 from drn.model import weight_shapes
+from drn.retraining import TARGET_STEPS, training_steps
 from drn.simulation import Publish, React
 from drn.types import Article, ClosedImpression, Event, RankRequest
 from drn.updates import major_update
@@ -86,10 +87,17 @@ def measure(config: Config, lists: int, candidates: int, batches: Sequence[int])
             major_update(initial_version(own, START), closed, own, closed[-1].impression.at)
         seconds = time.process_time() - began
         peak = max(before, gemm_speed())
-        steps = ceil(own.major_epochs * len(closed) / batch)
+        steps = training_steps(len(closed), own)
         shown = steps * batch * float(np.mean([len(one.impression.interleaving.shown) for one in closed]))
         shares = {name: count / stages.total() for name, count in stages.most_common()}
-        yield Speed(batch, int(shown), flops(own, steps * batch, shown, candidates), seconds, peak, shares)
+        yield Speed(
+            batch,
+            int(shown),
+            flops(own, steps * batch, shown, ceil(steps / TARGET_STEPS) * len(closed), candidates),
+            seconds,
+            peak,
+            shares,
+        )
 
 
 def logged(config: Config, lists: int, candidates: int) -> list[ClosedImpression]:
@@ -111,11 +119,11 @@ def story(i: int) -> Article:
     return Article(f"a{i}", f"Story {i} of section {i % 9}", published, category=f"c{i % 9}", topics=(f"t{i % 40}",))
 
 
-def flops(config: Config, lists: float, slots: float, candidates: int) -> float:
-    """What `lists` lists with `slots` shown slots cost, successors included: every list is taken to have one.
+def flops(config: Config, lists: float, slots: float, successors: float, candidates: int) -> float:
+    """What `lists` lists with `slots` shown slots cost, and to look at `successors` lists of so many candidates.
 
     A product of (r, i) and (i, o) costs 2·r·i·o. First layers are gone through twice (forward, gradient of the weights), the
-    others three times (gradient of the inputs as well). Once per pass successors are looked at: by W, A alone, and by W'.
+    others three times (gradient of the inputs as well). Successors are looked at by W, A alone, and by W'.
     """
     shape, columns = input_shape(config), sum(column_counts(config))
     total = 0.0
@@ -127,7 +135,9 @@ def flops(config: Config, lists: float, slots: float, candidates: int) -> float:
         of_reader = tower == "value" or layer == "reader"
         passes = 2 if layer in ("reader", "content", "dense") else 3
         looks = 1 if tower == "value" else 2
-        total += per_row * (passes * (lists if of_reader else slots) + looks * (lists if of_reader else lists * candidates))
+        total += per_row * (
+            passes * (lists if of_reader else slots) + looks * (successors if of_reader else successors * candidates)
+        )
     return total
 
 

@@ -19,7 +19,7 @@ def test_the_arithmetic_of_a_retrain_by_hand() -> None:
     value_first, value_upper = 2 * (2 * shape.reader * 5), 2 * (2 * 5)
     learned = 2 * first + 3 * upper + 2 * value_first + 3 * value_upper
     look = 2 * (2 * shape.reader * 3) + 8 * (columns * 3 + 2 * shape.dense * 3) + 8 * (2 * 3 * 2 + 2 * 2)
-    assert flops(config, 2, 7, 4) == learned + 2 * look + value_first + value_upper
+    assert flops(config, 2, 7, 2, 4) == learned + 2 * look + value_first + value_upper
 
 
 def test_the_command_prints_speed_and_profile() -> None:

@@ -9,7 +9,9 @@ from drn.retraining import Trainer, held_out, retrain, training_steps, z_of_mean
 from drn.transitions import TERMINAL, Experience
 from drn.types import Inputs, Weights
 
-CONFIG = Config(advantage_layers=(2,), value_layers=(2,), replay_half_life=1e9, listwise_weight=0.0, gate="none", major_steps=0)
+CONFIG = Config(
+    advantage_layers=(2,), value_layers=(2,), replay_half_life=1e9, listwise_weight=0.0, gate="none", major_steps=0, major_mix=1.0
+)
 
 # A(s,a) = the one dense input, V(s) = the one reader input: relu(x) − relu(−x) is the identity.
 IDENTITY: Weights = {
@@ -178,6 +180,16 @@ def test_the_rate_falls_to_nothing():
     )
     assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
     assert weights["value.out.bias"][0] == pytest.approx(1e-3 * (1 + 0.75 + 0.5 + 0.25), rel=1e-3)
+
+
+def test_half_way_to_what_was_retrained():
+    config = replace(CONFIG, major_epochs=4.0, major_batch=1)
+    replay = Replay([FIRST], np.array([TERMINAL]))
+    whole, half = (
+        retrain(IDENTITY, replay, 1.0, replace(config, major_mix=mix), np.random.default_rng(0))[0] for mix in (1.0, 0.5)
+    )
+    for name, tensor in IDENTITY.items():
+        np.testing.assert_allclose(half[name], (tensor + whole[name]) / 2, atol=1e-6)
 
 
 def test_properties_learn_at_their_share_of_the_rate():
