@@ -45,7 +45,7 @@ def test_three_guided_steps():
         current_scores=scores[0],
         explore_scores=scores[1],
     )
-    config = Config(activation="sigmoid", guided_batch=1, guided_rate=0.01)
+    config = Config(activation="sigmoid", guided_batch=1, guided_rate=0.01, tau=3.0)
     weights, memory = guided_steps(start, {}, [one] * 3, config)
     np.testing.assert_allclose(weights["advantage.dense"], [[0.470012, -0.4700211], [0.27999, 0.9700026]], rtol=1e-5)
     np.testing.assert_allclose(weights["advantage.out.weight"], [0.9700369, -0.4700169], rtol=1e-5)

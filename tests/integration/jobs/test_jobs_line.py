@@ -26,7 +26,7 @@ from service.store.engine import reading
 
 
 @pytest.mark.parametrize(
-    ("changes", "difference"),
+    ("others", "difference"),
     [
         ({"category_slots": 30}, "version 1 was made for features"),
         ({"advantage_layers": (16,)}, r"advantage_layers of version 1 is \(8,\), the configured one is \(16,\)"),
@@ -35,9 +35,9 @@ from service.store.engine import reading
     ],
 )
 async def test_a_learner_of_other_features_or_layers_refuses_to_begin(
-    site: Any, changes: dict[str, Any], difference: str
+    site: Any, others: dict[str, Any], difference: str
 ) -> None:
-    other = Config.profile("default", **{**asdict(site.config), **changes})
+    other = Config.profile("default", **{**asdict(site.config), **others})
     with pytest.raises(SchemaMismatch, match=f"{difference}.*migrate --new-line"):
         await Learner(site.engine, other, LearnerSettings(), site.clock).begin()
     with pytest.raises(SchemaMismatch, match=difference):
