@@ -72,7 +72,7 @@ class Config:
 
     # Duel
     direction: Direction = parameter("guided", "", f"'random' is {DRN} Eq. 7-8, corrected; 'guided' follows {PDGD}")
-    tau: float = parameter(5.0, "τ", "Hofmann et al., CIKM 2011: P(d) ∝ rank^−τ; theirs is 3, which costs clicks", low=0)
+    tau: float = parameter(3.0, "τ", "Hofmann et al., CIKM 2011: P(d) ∝ rank^−τ", low=0)
     alpha: float = parameter(0.1, "α", f"{DRN} Eq. 7, Table 3", low=0)
     eta: float = parameter(0.05, "η", f"{DRN} Eq. 8, Table 3", low=0, high=1)
     guided_rate: float = parameter(1e-3, "", "learning rate of the guided explore network (Adam)", low=0)

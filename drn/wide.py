@@ -20,12 +20,12 @@ from drn.types import Bools, Floats, Weights
 
 Doubles = NDArray[np.float64]
 
-# Per typical spread of a dense input. Round numbers for what news logs agree on, small enough for clicks to overrule:
-# what others click, how old it is, what this reader clicked in the last week, and that hardly anybody reads an article twice.
+# Per typical spread of a dense input. Round numbers for what news logs agree on, small enough for clicks to overrule: what others
+# click, how old it is, what this reader clicked in the last week. All lie within a few spreads, whatever a site is like; "hardly
+# anybody reads an article twice" is not among them, as a count without bound would let it rule where readers do come back.
 BELIEFS: Mapping[str, float] = {
     "rate_1w_z": 0.5,
     "age_z": -0.25,
-    "already_read": -1.0,
     "interest_category_1w_z": 0.25,
     "interest_topics_1w_z": 0.1,
 }
