@@ -127,7 +127,11 @@ class Config:
         3e-3, "", "learning rate with which a major update begins (Adam); it falls to 0 linearly", low=0
     )
     major_mix: float = parameter(
-        0.5, "", "how far W goes towards what it was retrained to: an average over retrainings [Zhang et al. 2019]", low=0, high=1
+        0.5,
+        "",
+        "how far W at least goes towards what it was retrained to, an average over retrainings [Zhang et al. 2019]",
+        low=0,
+        high=1,
     )
     table_rate: float = parameter(0.1, "", "share of the rate with which A learns one-hot properties, each seen seldom", low=0)
     listwise_weight: float = parameter(10.0, "", "weight of the listwise loss beside the TD loss; 0 is the paper's", low=0)

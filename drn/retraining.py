@@ -30,19 +30,31 @@ CHUNK = 256  # lists of all candidates that are in memory at once
 
 
 def retrain(
-    start: Weights, replay: Replay, now: float, config: Config, rng: np.random.Generator, progress: Progress | None = None
+    start: Weights,
+    replay: Replay,
+    now: float,
+    config: Config,
+    rng: np.random.Generator,
+    progress: Progress | None = None,
+    untrained: bool = False,
 ) -> tuple[Weights, dict[str, float], bool]:
     """Trains `start` over replay.  → weights, metrics, whether the gate let it pass.
 
-    The rate falls to 0 over the steps. With the offline gate the newest `gate_share` is held out and judges; the last
-    FINISH of the steps learn from all: in news the newest hours are worth most, and a second training from the start would
-    cost as much as the first. Where no experience tells what its reader looked at, there is nothing to let pass.
+    There are `major_epochs` passes' worth of steps over what is new since a major update ago, drawn from all of replay, and
+    the rate falls to 0 over them: hour by hour all of replay is gone through, and not more often than does it good.
+    With the offline gate the newest `gate_share` is held out and judges; the last FINISH of the steps learn from all: in news
+    the newest hours are worth most, and a second training from the start would cost as much as the first.
+    Where no experience tells what its reader looked at, there is nothing to let pass.
+
+    Args:
+        untrained: `start` has learned from nothing, so all of replay is new to it
     """
     usable = replay.informative()
     if not len(usable):
         return start, {"replay": float(len(replay)), "usable": 0.0}, False
     held = held_out(replay, usable, config)
-    steps = training_steps(len(usable), config)
+    new = len(usable) if untrained else np.count_nonzero(replay.at[usable] > now - config.major_period - config.feedback_window)
+    steps = training_steps(int(new), config)
     last = int(FINISH * steps) if len(held) else 0
     phases = [replay.sample(usable[: len(usable) - len(held)], (steps - last) * config.major_batch, now, config, rng)]
     phases.append(replay.sample(usable, last * config.major_batch, now, config, rng))
@@ -56,7 +68,7 @@ def retrain(
     accepted = metrics.get("gate_z", 0.0) >= config.gate_z
     if accepted:
         trainer.train(phases[1])
-    return trainer.mixed(start), metrics | {"loss": trainer.loss}, accepted
+    return trainer.mixed(start, max(config.major_mix, new / len(usable))), metrics | {"loss": trainer.loss}, accepted
 
 
 def held_out(replay: Replay, usable: NDArray[np.int64], config: Config) -> NDArray[np.int64]:
@@ -72,9 +84,8 @@ def telling(replay: Replay, among: NDArray[np.int64]) -> NDArray[np.int64]:
     return among[[len(preference_pairs(replay.experiences[i])) > 0 for i in among]]
 
 
-def training_steps(size: int, config: Config) -> int:
-    """`major_epochs` passes over so many experiences; at least `major_steps`, but then no more than two passes."""
-    return ceil(max(config.major_epochs * size / config.major_batch, min(config.major_steps, 2 * size / config.major_batch)))
+def training_steps(new: int, config: Config) -> int:
+    return ceil(config.major_epochs * new / config.major_batch)
 
 
 class Trainer:
@@ -159,10 +170,13 @@ class Trainer:
         return values
 
     @torch.no_grad()
-    def mixed(self, start: Weights) -> Weights:
-        """W + major_mix · (W retrained − W): over retrainings an average, whose errors are less than any one's."""
+    def mixed(self, start: Weights, share: float) -> Weights:
+        """W + share · (W retrained − W): over retrainings an average, whose errors are less than any one's.
+
+        A network that nearly everything is new to has nothing to average with: the share is then as large as what is new.
+        """
         begun = to_tensors(start)
-        return to_weights({name: begun[name].lerp(tensor, self.config.major_mix) for name, tensor in self.params.items()})
+        return to_weights({name: begun[name].lerp(tensor, share) for name, tensor in self.params.items()})
 
     @torch.no_grad()
     def gains(self, among: NDArray[np.int64]) -> NDArray[np.float64]:

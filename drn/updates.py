@@ -201,7 +201,9 @@ def major_update(
     """
     replay = Replay.of(closed, config, now)
     rng = np.random.default_rng(np.random.SeedSequence([config.root_seed, base.id, MAJOR_STREAM]))
-    weights, metrics, accepted = retrain(base.model.current, replay, now.timestamp(), config, rng, progress)
+    weights, metrics, accepted = retrain(
+        base.model.current, replay, now.timestamp(), config, rng, progress, untrained=base.kind is VersionKind.INITIAL
+    )
     return Retrained(weights, metrics, accepted, base.id)
 
 

@@ -5,13 +5,11 @@ import pytest
 
 from drn.config import Config
 from drn.replay import Replay
-from drn.retraining import Trainer, held_out, retrain, training_steps, z_of_mean
+from drn.retraining import Trainer, held_out, retrain, z_of_mean
 from drn.transitions import TERMINAL, Experience
 from drn.types import Inputs, Weights
 
-CONFIG = Config(
-    advantage_layers=(2,), value_layers=(2,), replay_half_life=1e9, listwise_weight=0.0, gate="none", major_steps=0, major_mix=1.0
-)
+CONFIG = Config(advantage_layers=(2,), value_layers=(2,), replay_half_life=1e9, listwise_weight=0.0, gate="none", major_mix=1.0)
 
 # A(s,a) = the one dense input, V(s) = the one reader input: relu(x) − relu(−x) is the identity.
 IDENTITY: Weights = {
@@ -94,9 +92,17 @@ def test_lists_that_nobody_looked_at_may_come_next():
     assert loss_of(trainer(unseen, SECOND, successors=[TERMINAL, 0], gamma=0.0), 1) == pytest.approx((0.5**2 / 2 + 1.5) / 2)
 
 
-def test_a_short_replay_is_gone_through_more_often():
-    config = replace(CONFIG, major_epochs=0.1, major_steps=10, major_batch=64)
-    assert [training_steps(size, config) for size in (32, 64, 320, 1_000, 6_400, 20_000)] == [1, 2, 10, 10, 10, 32]
+def test_steps_by_what_is_new():
+    """300 lists a second apart. In the last 25 s, period and feedback window, there are 24 or 25 of them: ⌈4 · 25 / 10⌉ steps."""
+    told: list[tuple[int, int]] = []
+    config = replace(CONFIG, major_epochs=4.0, major_batch=10, major_period=20.0, feedback_window=5.0)
+    replay = many(300, [True, False])
+    retrain(IDENTITY, replay, 299.0, config, np.random.default_rng(0), lambda done, steps: told.append((done, steps)))
+    assert told[-1] == (10, 10)
+    retrain(
+        IDENTITY, replay, 299.0, config, np.random.default_rng(0), lambda done, steps: told.append((done, steps)), untrained=True
+    )
+    assert told[-1] == (120, 120)
 
 
 def test_the_listwise_loss_is_added_by_its_weight():
@@ -182,14 +188,18 @@ def test_the_rate_falls_to_nothing():
     assert weights["value.out.bias"][0] == pytest.approx(1e-3 * (1 + 0.75 + 0.5 + 0.25), rel=1e-3)
 
 
-def test_half_way_to_what_was_retrained():
-    config = replace(CONFIG, major_epochs=4.0, major_batch=1)
-    replay = Replay([FIRST], np.array([TERMINAL]))
-    whole, half = (
-        retrain(IDENTITY, replay, 1.0, replace(config, major_mix=mix), np.random.default_rng(0))[0] for mix in (1.0, 0.5)
-    )
+def test_half_way_to_what_was_retrained_unless_most_of_it_was_new():
+    config = replace(CONFIG, major_epochs=1.0, major_batch=1, major_period=20.0, feedback_window=0.0)
+    replay = many(300, [True, False])  # 20 of them are new
+
+    def retrained(mix: float, untrained: bool = False) -> Weights:
+        changed = replace(config, major_mix=mix)
+        return retrain(IDENTITY, replay, 299.0, changed, np.random.default_rng(0), untrained=untrained)[0]
+
+    whole, half = retrained(1.0), retrained(0.5)
     for name, tensor in IDENTITY.items():
         np.testing.assert_allclose(half[name], (tensor + whole[name]) / 2, atol=1e-6)
+    np.testing.assert_array_equal(retrained(0.5, True)["value.bias"], retrained(1.0, True)["value.bias"])
 
 
 def test_properties_learn_at_their_share_of_the_rate():
