@@ -13,7 +13,7 @@ from drn.transitions import Experience
 from drn.types import Inputs, Model, Weights
 from drn.wide import BASE, COVARIANCE, SLOT_LOGITS, Lesson, has_wide, informed, wide_steps, wide_weights, with_wide
 
-NAMES = ("rate_1w_z", "age_z", "other", "already_read")
+NAMES = ("rate_1w_z", "age_z", "other", "interest_category_1w_z")
 SHAPE = InputShape(reader=3, content=5, dense=len(NAMES))
 CONFIG = Config(advantage_layers=(8, 4), value_layers=(4,), guided_batch=4, wide_precision=50.0)
 K = 6
@@ -54,7 +54,7 @@ def test_the_wide_path_adds_its_sum_to_the_score_and_nothing_else():
 
 
 def test_beliefs_are_found_by_name():
-    assert wide_weights(start()).tolist() == [0.5, -0.25, 0.0, -1.0]
+    assert wide_weights(start()).tolist() == [0.5, -0.25, 0.0, 0.25]
 
 
 @pytest.mark.parametrize(
