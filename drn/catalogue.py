@@ -51,20 +51,21 @@ class Catalogue:
     def __init__(self, config: Config) -> None:
         self._config = config
         self.slots = config.content_slots  # C
+        self.categories = config.category_slots + 1  # the last one: none
         self._rows: dict[str, int] = {}
         self._articles: list[Article] = []
         self._ids: list[str] = []
         self.edits = 0  # grows when an article's content changes, so that what was made of it can be thrown away
         self.content: NDArray[np.uint16] = np.empty((0, sum(column_counts(config))), np.uint16)  # (rows, M)
         self.content_revision: NDArray[np.int32] = np.empty(0, np.int32)  # (rows,): grows when a row is encoded anew
+        self.category: NDArray[np.int32] = np.empty(0, np.int32)  # (rows,): slot from 0, the last without one
         self.stems: NDArray[np.uint16] = np.empty((0, STEMS), np.uint16)  # (rows, STEMS): of title and abstract, 0 where none
         self.published: NDArray[np.int64] = np.empty(0, np.int64)  # (rows,)
         self.embedding: NDArray[np.float16] = np.empty((0, config.embedding_size), np.float16)  # (rows, E)
         self._live_from: NDArray[np.int64] = np.empty(0, np.int64)  # (rows,)
         self._live_until: NDArray[np.int64] = np.empty(0, np.int64)  # (rows,): 0 once withdrawn
-        self._category: NDArray[np.int32] = np.empty(0, np.int32)  # (rows,): slot from 0, `category_slots` without one
         self._counts = SlidingCounts(WINDOWS)
-        self._category_counts = SlidingCounts((WINDOWS[DAY],), config.category_slots + 1)  # the last row: no category
+        self._category_counts = SlidingCounts((WINDOWS[DAY],), self.categories)
         self._allocate(1024)
 
     def __len__(self) -> int:
@@ -132,12 +133,7 @@ class Catalogue:
 
     def category_counts(self, rows: Ints) -> NDArray[np.uint32]:
         """Clicks and exposures of each row's whole category within a day.  (n, 2)"""
-        return self._category_counts.counts.take(self._category.take(rows), axis=0)
-
-    def showings_by_category(self, shown: Ints, times: NDArray[np.uint16], rows: Ints) -> NDArray[np.uint16]:
-        """How often articles of each row's category were shown, `shown` having been so many `times`.  (u,), (u,), (n,) → (n,)"""
-        counted = np.bincount(self._category.take(shown), times, self._config.category_slots + 1)
-        return np.minimum(counted, 65_535).astype(np.uint16).take(self._category.take(rows))
+        return self._category_counts.counts.take(self.category.take(rows), axis=0)
 
     def click(self, row: int, at: int) -> None:
         """Counts a click at `at` (epoch seconds)."""
@@ -164,11 +160,11 @@ class Catalogue:
         """
         self._counts.load(rows, counts, buckets, KINDS.index(kind), window)
         if window == DAY:
-            self._category_counts.load(self._category[rows], counts, buckets, KINDS.index(kind), 0)
+            self._category_counts.load(self.category[rows], counts, buckets, KINDS.index(kind), 0)
 
     def _count(self, rows: Ints, seconds: NDArray[np.int64], kind: int) -> None:
         self._counts.add_each(rows, seconds, kind)
-        self._category_counts.add_each(self._category.take(rows), seconds, kind)
+        self._category_counts.add_each(self.category.take(rows), seconds, kind)
 
     def _found(self, article_ids: Sequence[str]) -> Ints:
         """Rows of known articles, −1 for others."""
@@ -181,7 +177,7 @@ class Catalogue:
         self.content[row] = content_columns(article, self._config)
         self.content_revision[row] += 1
         self.stems[row] = stems(article)
-        self._category[row] = min(int(self.content[row, 1]) - self._config.provider_slots, self._config.category_slots)
+        self.category[row] = min(int(self.content[row, 1]) - self._config.provider_slots, self._config.category_slots)
         self.published[row] = epoch(article.published_at)
         self._live_from[row] = epoch_rounded_up(article.embargo_until) if article.embargo_until else 0
         self._live_until[row] = max(1, epoch(article.expires_at)) if article.expires_at else FOREVER
@@ -193,7 +189,7 @@ class Catalogue:
         self.content_revision = extended(self.content_revision, capacity)
         self.stems = extended(self.stems, capacity)
         self.published = extended(self.published, capacity)
-        self._category = extended(self._category, capacity)
+        self.category = extended(self.category, capacity)
         self.embedding = extended(self.embedding, capacity)
         self._live_from = extended(self._live_from, capacity)
         self._live_until = extended(self._live_until, capacity)

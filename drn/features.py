@@ -28,8 +28,8 @@ from drn.kernels import (
     ages,
     click_profile,
     kernel,
-    likeness,
     reads,
+    relations,
     shares_below,
     standardise,
     tuple_of,
@@ -130,26 +130,29 @@ def observe(catalogue: Catalogue, reader: Reader, rows: Ints, context: Context, 
         content=catalogue.content.take(rows, axis=0),
         counts=catalogue.counts.take(rows, axis=0),
         category_counts=catalogue.category_counts(rows),
-        seen=relations(catalogue, reader, rows, clicked, context),
+        seen=seen(catalogue, reader, rows, clicked, context),
         age=ages(catalogue.published, rows, second),
         embedding=catalogue.embedding.take(rows, axis=0),
         reader_embedding=mean_embedding(catalogue, clicked[-RECENT:]),
     )
 
 
-def relations(catalogue: Catalogue, reader: Reader, rows: Ints, clicked: Ints, context: Context) -> NDArray[np.uint16]:
+def seen(catalogue: Catalogue, reader: Reader, rows: Ints, clicked: Ints, context: Context) -> NDArray[np.uint16]:
     """What each candidate has to do with this reader and with the page that the list stands on.  (n, 7), as logged"""
-    own = catalogue.row(context.article_id) if context.article_id else None
-    page = np.array([] if own is None else [own], np.int32)
-    return np.column_stack(
-        [
-            reader.seen(rows),
-            catalogue.showings_by_category(*reader.shown, rows),
-            likeness(catalogue.stems, rows, clicked[-LATEST:]),
-            likeness(catalogue.stems, rows, page)[:, 0],
-            np.isin(rows, page).astype(np.uint16),
-        ]
+    page = catalogue.row(context.article_id) if context.article_id else None
+    found = np.empty((len(rows), 7), np.uint16)
+    relations(
+        *reader.shown,
+        *reader.read,
+        catalogue.category,
+        catalogue.categories,
+        catalogue.stems,
+        clicked[-LATEST:],
+        -1 if page is None else page,
+        rows,
+        found,
     )
+    return found
 
 
 def mean_embedding(catalogue: Catalogue, clicked: Ints) -> NDArray[np.float16]:

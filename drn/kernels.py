@@ -180,43 +180,103 @@ def counts_of(known: Ints, counts: NDArray[np.uint16], rows: Ints, column: int, 
         out[i, column] = counts[table[place]] if table[place] >= 0 else 0
 
 
-@kernel(writes("u2", 2), reads("u2", 2), reads("i4", 1), reads("i4", 1))
-def likeness(stems: NDArray[np.uint16], rows: Ints, clicked: Ints) -> NDArray[np.uint16]:
+@kernel(VOID, reads("u2", 2), reads("i4", 1), reads("i4", 1), INT, INT, writes("u2", 2))
+def likeness(stems: NDArray[np.uint16], rows: Ints, clicked: Ints, last: int, best: int, out: NDArray[np.uint16]) -> None:
     """Cosine of each row's set of stems with that of the last click, and the highest with any of the clicks; thousandths.
 
     Args:
-        stems: by row, 0 where there is none.  (rows, STEMS)
+        stems: by row, 0 from where there are no more.  (rows, STEMS)
         rows: (n,)
         clicked: rows of at most eight clicks, oldest first.  (m,)
-
-    Returns:
-        (n, 2); 0 without clicks or stems.
+        last, best: columns of `out` (n, ·) that are filled, 0 without clicks or stems; they may be one.
     """
     clicks = len(clicked)
-    having = np.zeros(65_536, np.uint8)  # by stem, a bit for each click that has it
+    # By stem, a bit for each click that has it: a hash table four times as large as there can be stems, so that it stays in
+    # the nearest cache. A stem of 0 is a free place.
+    places = 4
+    while places < 4 * clicks * stems.shape[1]:
+        places *= 2
+    known, having = np.zeros(places, np.uint16), np.zeros(places, np.uint8)
     sizes, shared = np.zeros(8, np.int64), np.zeros(8, np.int64)
     for click in range(clicks):
         for stem in stems[clicked[click]]:
-            if stem:
-                having[stem] |= np.uint8(1 << click)
-                sizes[click] += 1
-    out = np.zeros((len(rows), 2), np.uint16)
+            if not stem:
+                break
+            place = np.int64(stem) & (places - 1)
+            while known[place] and known[place] != stem:
+                place = (place + 1) & (places - 1)
+            known[place] = stem
+            having[place] |= np.uint8(1 << click)
+            sizes[click] += 1
     for i in range(len(rows)):
         shared[:] = 0
         size = 0
         for stem in stems[rows[i]]:
-            size += stem != 0
-            bits = having[stem]
-            for click in range(clicks):
-                shared[click] += (bits >> click) & 1
-        best = 0.0
+            if not stem:
+                break
+            size += 1
+            place = np.int64(stem) & (places - 1)
+            while known[place] and known[place] != stem:
+                place = (place + 1) & (places - 1)
+            if having[place]:
+                for click in range(clicks):
+                    shared[click] += (having[place] >> click) & 1
+        highest, newest = 0.0, 0.0
         for click in range(clicks):
-            like = 1_000 * shared[click] / np.sqrt(max(size * sizes[click], 1))
-            best = max(best, like)
-            if click == clicks - 1:
-                out[i, 0] = np.uint16(like)
-        out[i, 1] = np.uint16(best)
-    return out
+            newest = 1_000 * shared[click] / np.sqrt(max(size * sizes[click], 1))
+            highest = max(highest, newest)
+        out[i, last] = np.uint16(newest)
+        out[i, best] = np.uint16(highest)
+
+
+@kernel(
+    VOID,
+    reads("i4", 1),
+    reads("u2", 1),
+    reads("i4", 1),
+    reads("u2", 1),
+    reads("i4", 1),
+    INT,
+    reads("u2", 2),
+    reads("i4", 1),
+    INT,
+    reads("i4", 1),
+    writes("u2", 2),
+)
+def relations(
+    shown: Ints,
+    showings: NDArray[np.uint16],
+    read: Ints,
+    readings: NDArray[np.uint16],
+    category: Ints,
+    categories: int,
+    stems: NDArray[np.uint16],
+    clicked: Ints,
+    page: int,
+    rows: Ints,
+    out: NDArray[np.uint16],
+) -> None:
+    """What each row has to do with one reader, and with the page that the list stands on: `Observation.seen`.
+
+    Args:
+        shown, showings: what the reader was shown, and how often; distinct.  (u,), (u,)
+        read, readings: the same of what they read.
+        category, stems: of every article, the former below `categories`.  (rows,), (rows, STEMS)
+        clicked: rows of the newest clicks, at most eight, oldest first.  (m,)
+        page: the row of the page's own article, −1 without one.
+        rows: (n,)
+        out: filled here.  (n, 7)
+    """
+    counts_of(shown, showings, rows, 0, out)
+    counts_of(read, readings, rows, 1, out)
+    of_category = np.zeros(categories, np.int64)
+    for i in range(len(shown)):
+        of_category[category[shown[i]]] += showings[i]
+    likeness(stems, rows, clicked, 3, 4, out)
+    likeness(stems, rows, np.full(1 if page >= 0 else 0, page, np.int32), 5, 5, out)
+    for i in range(len(rows)):
+        out[i, 2] = min(of_category[category[rows[i]]], 65_535)
+        out[i, 6] = rows[i] == page
 
 
 @kernel(writes("i4", 1), reads("i8", 1), reads("i4", 1), INT)

@@ -72,11 +72,8 @@ class Reader:
 
     def seen(self, rows: Ints) -> NDArray[np.uint16]:
         """How often each row was shown to this reader, and how often it is among the reader's newest clicks.  (n, 2)"""
-        if self._read is None:
-            clicked = self.click_rows
-            self._read = Times.of(clicked, np.ones(len(clicked), np.int64))
         times = np.empty((len(rows), 2), np.uint16)
-        for column, (known, counts) in enumerate((self._shown, self._read)):
+        for column, (known, counts) in enumerate((self.shown, self.read)):
             counts_of(known, counts, rows, column, times)
         return times
 
@@ -84,6 +81,14 @@ class Reader:
     def shown(self) -> Times:
         """The rows that were shown to this reader, and how often."""
         return self._shown
+
+    @property
+    def read(self) -> Times:
+        """The rows of this reader's newest clicks, and how often they were clicked."""
+        if self._read is None:
+            clicked = self.click_rows
+            self._read = Times.of(clicked, np.ones(len(clicked), np.int64))
+        return self._read
 
     @property
     def click_rows(self) -> Ints:
