@@ -209,6 +209,36 @@ def uniform(bits: Any) -> float:
     return (np.float64(bits >> np.uint64(12)) + 0.5) * 2.0**-52
 
 
+@kernel(VOID, reads("f8", 1), DOUBLE, INT, INT, writes("i4", 1))
+def first_arrivals(log_ranks: NDArray[np.float64], tau: float, seed: int, offset: int, out: Ints) -> None:
+    """The places of the first m ≥ 1 arrivals among n, in their order; chance begins at `offset` in the seed's sequence.
+
+    Args:
+        log_ranks: log 1 … log n.  (n,)
+        out: filled here.  (m,), m ≤ n
+    """
+    m, arrived, in_time = len(out), 0, np.inf
+    times = np.empty(m)
+    for place in range(len(log_ranks)):
+        u = uniform(random_bits(seed, offset + place))
+        # Exp(1) = −log u is at least 1 − u, so nearly all low ranks are late without a logarithm. The bound is of an earlier
+        # place, for which more was in time, and allows for rounding.
+        if 1 - u > in_time:
+            continue
+        time = np.log(-np.log(u)) + tau * log_ranks[place]
+        if arrived == m:
+            in_time = 1.001 * np.exp(times[m - 1] - tau * log_ranks[place])
+        if arrived < m:
+            arrived += 1
+        elif time >= times[m - 1]:
+            continue
+        slot = arrived - 1
+        while slot > 0 and time < times[slot - 1]:
+            times[slot], out[slot] = times[slot - 1], out[slot - 1]
+            slot -= 1
+        times[slot], out[slot] = time, place
+
+
 @kernel(VOID, reads("u8", 2), reads("f8", 1), DOUBLE, INT, writes("i4", 1), writes("i4", 2))
 def race(keys: NDArray[np.uint64], log_ranks: NDArray[np.float64], tau: float, seed: int, shown: Ints, rank: Ints) -> None:
     """The drawn list and both ranks of its candidates. Each ranker's first m arrivals are enough to fill m slots.
@@ -222,20 +252,10 @@ def race(keys: NDArray[np.uint64], log_ranks: NDArray[np.float64], tau: float, s
     if m == 0:
         return
     arrivals = np.empty((2, m), np.int32)
-    times = np.empty(m)
     for ranker in range(2):
-        arrived = 0
-        for place in range(n):
-            time = np.log(-np.log(uniform(random_bits(seed, ranker * n + place)))) + tau * log_ranks[place]
-            if arrived < m:
-                arrived += 1
-            elif time >= times[m - 1]:
-                continue
-            slot = arrived - 1
-            while slot > 0 and time < times[slot - 1]:
-                times[slot], arrivals[ranker, slot] = times[slot - 1], arrivals[ranker, slot - 1]
-                slot -= 1
-            times[slot], arrivals[ranker, slot] = time, np.int32(keys[ranker, place] & np.uint64(0xFFFFFFFF))
+        first_arrivals(log_ranks, tau, seed, ranker * n, arrivals[ranker])
+        for slot in range(m):
+            arrivals[ranker, slot] = np.int32(keys[ranker, arrivals[ranker, slot]] & np.uint64(0xFFFFFFFF))
 
     slot_of = np.full(n, -1, np.int32)
     following = np.zeros(2, np.int64)
