@@ -1,6 +1,7 @@
 """An impression as a row and back, without loss: what was served can be derived again from what is stored."""
 
 from collections.abc import Mapping, Sequence
+from string import ascii_letters, digits
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,10 @@ COLUMNS: Mapping[str, str] = {
     "fallback": "text",
 }
 """The columns that hold the impression itself, with their types."""
+
+PLAIN = b",-.:_/" + (ascii_letters + digits).encode()
+"""Of texts made of these, and commas between them, an array literal needs no quotes."""
+SHORT = 8  # texts that are quoted unseen
 
 
 def encode(impression: Impression) -> tuple[Any, ...]:
@@ -114,10 +119,26 @@ def texts(values: Sequence[str]) -> str:
     """A text[] literal."""
     if not values:
         return "{}"
+    # Most ids need no quotes, which an array of arrays has to escape once more; to find that out pays for longer lists.
+    if len(values) > SHORT and is_plain(bare := ",".join(values), len(values)):
+        return f"{{{bare}}}"
     joined = '","'.join(values)
     if "\\" in joined or joined.count('"') > 2 * (len(values) - 1):
         joined = '","'.join([value.replace("\\", "\\\\").replace('"', '\\"') for value in values])
     return f'{{"{joined}"}}'
+
+
+def is_plain(joined: str, count: int) -> bool:
+    """Whether so many texts, joined by commas, are read back as they are: of such letters, none empty, none like NULL."""
+    return (
+        joined.isascii()
+        and not joined.encode().translate(None, PLAIN)
+        and joined.count(",") == count - 1
+        and ",," not in joined
+        and joined[:1] not in ("", ",")
+        and joined[-1] != ","
+        and "null" not in joined.lower()
+    )
 
 
 def optional_texts(values: Sequence[Any]) -> str:

@@ -73,8 +73,10 @@ async def test_a_seed_of_any_size_comes_back(
 async def test_array_literals_say_what_they_were_made_of(connection: AsyncConnection) -> None:
     rng = np.random.default_rng(0)
     alphabet = list("ab,\"\\{}'% \tNULLé日\n")
-    for _ in range(300):
-        values = ["".join(rng.choice(alphabet, rng.integers(0, 6))) for _ in range(rng.integers(0, 5))]
+    drawn = [["".join(rng.choice(alphabet, rng.integers(0, 6))) for _ in range(rng.integers(0, 5))] for _ in range(300)]
+    bare = [["a-1", "b:2/c_3.d"], ["a"], ["a,b"], ["a,b", ""], ["null"], ["a", "NULL"], [""], ["", "a"], ["a", ""], ["[0:1]=a"]]
+    long = ["a"] * 8
+    for values in [*drawn, *bare, *[long + end for end in bare], *[start + long for start in bare]]:
         found = await connection.scalar(text("SELECT CAST(:literal AS text[])"), {"literal": texts(values)})
         assert found == values
 
