@@ -1,4 +1,4 @@
-"""The only feature code: what is known at `now` → Observation (raw, logged) → Inputs (what a network sees).
+"""The only feature code: what is known at `now` → Observation (raw, logged) → Measured → Inputs (what a network sees).
 
 The frame is DRN §4.1: news 417 = 412 hashed properties + 5 click counts, reader 2065 = 5 windows × (412 + 1),
 reader × news 25 = 5 windows × 5 groups of properties, context 32. Added, because a real log shows that they predict
@@ -38,7 +38,7 @@ from drn.kernels import (
 )
 from drn.model import InputShape
 from drn.readers import Reader
-from drn.types import Context, Floats, Inputs, Ints, Observation
+from drn.types import Context, Floats, Inputs, Ints, Layout, Measured, Observation
 
 SCHEMA = 2  # raised whenever the same observation would give other inputs
 W = len(WINDOWS)
@@ -164,18 +164,13 @@ def mean_embedding(catalogue: Catalogue, clicked: Ints) -> NDArray[np.float16]:
     return np.asarray(total / np.float32(len(clicked)), np.float16)
 
 
-def encode(observation: Observation, config: Config) -> Inputs:
-    """The inputs of both networks, a function of the logged observation alone. All lie roughly within ±2.
-
-    Dense inputs are made feature by feature, because a list's mean, spread and order run along one feature.
-
-    Returns:
-        reader (R,), content (n, M) and dense (n, D), whose columns `dense_names` lists in order.
+def measure(observation: Observation, config: Config) -> Measured:
+    """What the inputs are made of, feature by feature, because a list's mean, spread and order run along one feature.
 
     Raises:
         InvalidInput: the observation's arrays do not fit each other or the configuration.
     """
-    features = raw_features(
+    values = raw_features(
         observation.reader,
         observation.reader_totals,
         observation.content,
@@ -188,29 +183,53 @@ def encode(observation: Observation, config: Config) -> Inputs:
         config.rate_prior_exposures,
         INTEREST_PRIOR,
     )  # (F, n)
-    np.log(features[LOGARITHMS], out=features[LOGARITHMS])
-    size = config.embedding_size
-    distances, places, embeddings, end = block_ends(size)
-    dense = np.empty((end, features.shape[1]), np.float32)  # (D, n)
-    own, z, below, embedding = dense[:distances], dense[distances:places], dense[places:embeddings], dense[embeddings:]
-    standardise(features, CENTRES, SPREADS, own)
-    z_scores(features[DISTANCES], z)
-    shares_below(features[PLACES], below)
-    if size:
-        embedding[:size] = observation.embedding.astype(np.float32).T
-        np.matmul(observation.reader_embedding.astype(np.float32), embedding[:size], out=embedding[size])
-    if config.features == "paper":
-        dense *= published(config)
+    np.log(values[LOGARITHMS], out=values[LOGARITHMS])
+    below = np.empty((PLACES.stop - PLACES.start, values.shape[1]), np.float32)  # (P, n)
+    shares_below(values[PLACES], below)
     reader = reader_features(
         observation.reader,
         observation.reader_totals,
         observation.context,
-        features[AGE],
+        values[AGE],
         CONTEXT_OFFSETS,
         CONTEXT,
         INTEREST_PRIOR,
     )
-    return Inputs(reader=reader, content=observation.content, dense=dense.T)
+    embedding = embedding_features(observation.embedding, observation.reader_embedding)
+    return Measured(reader, observation.content, values, below, embedding, layout(config.embedding_size, config.features))
+
+
+def encode(observation: Observation, config: Config) -> Inputs:
+    """The inputs of both networks, a function of the logged observation alone. All lie roughly within ±2.
+
+    Returns:
+        reader (R,), content (n, M) and dense (n, D), whose columns `dense_names` lists in order.
+
+    Raises:
+        InvalidInput: the observation's arrays do not fit each other or the configuration.
+    """
+    measured = measure(observation, config)
+    distances, places, embeddings, end = block_ends(config.embedding_size)
+    dense = np.zeros((end, measured.values.shape[1]), np.float32)  # (D, n)
+    standardise(measured.values, CENTRES, SPREADS, dense[:distances])
+    z_scores(measured.values[DISTANCES], dense[distances:places])
+    dense[places:embeddings] = measured.below
+    if len(measured.embedding):
+        dense[embeddings:] = measured.embedding
+    if config.features == "paper":
+        dense *= measured.layout.kept[:, None]
+    return Inputs(reader=measured.reader, content=measured.content, dense=dense.T)
+
+
+def embedding_features(embedding: NDArray[np.float16], of_reader: NDArray[np.float16]) -> Floats:
+    """The articles' embeddings (n, E) and their likeness to the reader's (E,).  (E + 1, n), or (0, n) if there is no embedding"""
+    n, size = embedding.shape
+    if not embedding.view(np.uint16).any():
+        return np.empty((0, n), np.float32)
+    made = np.empty((size + 1, n), np.float32)
+    made[:size] = embedding.T
+    np.matmul(of_reader.astype(np.float32), made[:size], out=made[size])
+    return made
 
 
 @kernel(
@@ -352,16 +371,26 @@ def input_shape(config: Config) -> InputShape:
 
 def dense_names(config: Config) -> tuple[str, ...]:
     """A name for each of the D dense inputs, in order."""
+    return names_of(config.embedding_size)
+
+
+@lru_cache(maxsize=8)
+def names_of(embedding_size: int) -> tuple[str, ...]:
     names = [feature.name for feature in FEATURES]
     names += [f"{name}_z" for name in names[DISTANCES]] + [f"{name}_below" for name in names[PLACES]]
-    if config.embedding_size:
-        names += [f"embedding_{i}" for i in range(config.embedding_size)] + ["embedding_similarity"]
+    if embedding_size:
+        names += [f"embedding_{i}" for i in range(embedding_size)] + ["embedding_similarity"]
     return tuple(names)
 
 
-def published(config: Config) -> Floats:
-    """1 for each dense input that the paper has, 0 for what was added.  (D, 1)"""
-    return np.array([[PUBLISHED.fullmatch(name) is not None] for name in dense_names(config)], np.float32)
+@lru_cache(maxsize=8)
+def layout(embedding_size: int, features: str) -> Layout:
+    """How the dense inputs are made of FEATURES under a configuration with these two parameters."""
+    distances, places, _, _ = block_ends(embedding_size)
+    columns = np.full(F, -1)
+    columns[DISTANCES] = np.arange(distances, places)
+    kept = [features != "paper" or PUBLISHED.fullmatch(name) is not None for name in names_of(embedding_size)]
+    return Layout(CENTRES, SPREADS, columns, places, np.array(kept, np.float32))
 
 
 def schema_digest(config: Config) -> str:

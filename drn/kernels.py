@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from drn.types import Floats, Ints
 
+Doubles = NDArray[np.float64]
 Formula = TypeVar("Formula", bound=Callable[..., Any])
 VOID = numba.void
 BOOL = numba.boolean
@@ -75,22 +76,30 @@ def standardise(features: Floats, centre: Floats, spread: Floats, out: Floats) -
             out[f, i] = (features[f, i] - centre[f]) * scale
 
 
+@kernel(VOID, reads("f4", 2), writes("f8", 1), writes("f8", 1))
+def moments(features: Floats, mean: Doubles, scale: Doubles) -> None:
+    """Each feature's mean over the list, and 1 / its standard deviation there, 0 where all are equal.  (c, n) → (c,), (c,)"""
+    n = features.shape[1]
+    for f in range(features.shape[0]):
+        total = 0.0
+        for i in range(n):
+            total += features[f, i]
+        mean[f] = total / n
+        variance = 0.0
+        for i in range(n):
+            variance += (features[f, i] - mean[f]) ** 2
+        spread = np.sqrt(variance / n)
+        scale[f] = 1 / spread if spread > 1e-4 else 0.0
+
+
 @kernel(VOID, reads("f4", 2), writes("f4", 2))
 def z_scores(features: Floats, out: Floats) -> None:
     """Each feature's distance from its mean over the list, in standard deviations, 0 where all are equal, within ±5.  (c, n)"""
-    n = features.shape[1]
+    mean, scale = np.empty(len(features)), np.empty(len(features))
+    moments(features, mean, scale)
     for f in range(features.shape[0]):
-        mean = 0.0
-        for i in range(n):
-            mean += features[f, i]
-        mean /= n
-        variance = 0.0
-        for i in range(n):
-            variance += (features[f, i] - mean) ** 2
-        spread = np.sqrt(variance / n)
-        scale = 1 / spread if spread > 1e-4 else 0.0
-        for i in range(n):
-            out[f, i] = min(max((features[f, i] - mean) * scale, -5.0), 5.0)
+        for i in range(features.shape[1]):
+            out[f, i] = min(max((features[f, i] - mean[f]) * scale[f], -5.0), 5.0)
 
 
 def shares_below(features: Floats, out: Floats) -> None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from drn.catalogue import Catalogue
 from drn.config import Config
 from drn.errors import InvalidInput, NoCandidates
-from drn.features import dense_names, encode, observe
+from drn.features import dense_names, encode, measure, observe
 from drn.holdback import half
 from drn.interleaving import interleave_by_seed, ranked_alone
 from drn.kernels import all_finite
@@ -127,11 +127,10 @@ def score(
     observation: Observation, served: Served, rows: Ints | None = None, revisions: NDArray[np.int32] | None = None
 ) -> tuple[Floats, str | None]:
     """Scores of both networks, or the smoothed click rate of a day where a network's are not finite.  (2, n)"""
-    inputs = encode(observation, served.config)
-    scores = served.scorer.scores(inputs, rows, revisions)
+    scores = served.scorer.scores(measure(observation, served.config), rows, revisions)
     if all_finite(scores):
         return scores, None
-    rate = inputs.dense[:, dense_names(served.config).index("rate_24h")]
+    rate = encode(observation, served.config).dense[:, dense_names(served.config).index("rate_24h")]
     return np.stack([rate, rate]), "a network's scores were not finite: ranked by click rate"
 
 

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drn.config import Config
+from drn.folding import folded
 from drn.kernels import VOID, kernel, reads, writes
-from drn.types import Floats, Inputs, Ints, Model, Weights
+from drn.types import Floats, Inputs, Ints, Measured, Model, Weights
 
 
 class Scorer:
@@ -31,7 +32,7 @@ class Scorer:
         self._reader = np.hstack([tower.groups.pop("reader") for tower in towers]) if self._value else None  # (R, 2H + 2Hv)
         self._parts = ArticleParts(0, self._advantage.width)
 
-    def scores(self, inputs: Inputs, rows: Ints | None = None, revisions: NDArray[np.int32] | None = None) -> Floats:
+    def scores(self, inputs: Inputs | Measured, rows: Ints | None = None, revisions: NDArray[np.int32] | None = None) -> Floats:
         """Q(s, a) of every candidate.  (2, n): current, explore.
 
         Args:
@@ -42,8 +43,8 @@ class Scorer:
         shared = self._bias.copy()  # (2H + 2Hv,)
         if self._reader is not None:
             add_reader(inputs.reader, self._reader, shared)
-        n = len(inputs.dense)
-        first = inputs.dense @ tower.dense if tower.dense is not None else np.zeros((n, tower.width), np.float32)  # (n, 2H)
+        n = len(inputs.content)
+        first = tower.dense_sums(inputs, shared)  # (n, 2H)
         if rows is None or revisions is None:
             rows, revisions, parts = np.arange(n, dtype=np.int32), np.zeros(n, np.int32), ArticleParts(n, tower.width)
         else:
@@ -90,6 +91,12 @@ class Tower:
         self.hidden = [(stacked(f"{i}.weight"), stacked(f"{i}.bias")[:, None]) for i in range(1, depth + 1)]
         self.out = stacked("out.weight")  # (2, H of the last layer)
         self.out_bias = stacked("out.bias")  # (2, 1)
+
+    def dense_sums(self, inputs: Inputs | Measured, shared: Floats) -> Floats:
+        """What the dense inputs add to the first layer, apart from what is added to `shared` for all candidates.  (n, 2H)"""
+        if self.dense is None:
+            return np.zeros((len(inputs.content), self.width), np.float32)
+        return folded(inputs, self.dense, shared) if isinstance(inputs, Measured) else inputs.dense @ self.dense
 
     def outputs(self, first: Floats, activate: Callable[[Floats], Floats], offset: Floats) -> Floats:
         """From the first layer's sums to one number per candidate and network, on top of `offset`.  (n, 2H), (2, 1) → (2, n)"""

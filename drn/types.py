@@ -110,6 +110,29 @@ class Inputs:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Layout:
+    """How the dense inputs are made of F features: its own (x − centre) / spread each, and for some more (`drn.features`)."""
+
+    centre: Floats  # (F,)
+    spread: Floats  # (F,)
+    distances: NDArray[np.int64]  # (F,): the column of the feature's distance from the list's mean, −1 without one
+    places: int  # the first column of places in the list; the embedding's follow them
+    kept: Floats  # (D,): 1, or 0 where a column stays blank
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Measured:
+    """What one request's inputs are made of: each feature once, from which `encode` makes several dense columns."""
+
+    reader: Floats  # (R,)
+    content: NDArray[np.uint16]  # (n, M)
+    values: Floats  # (F, n)
+    below: Floats  # (P, n): places in the list
+    embedding: Floats  # (E + 1, n): of the articles and their likeness to the reader's; (0, n) if no article has one
+    layout: Layout
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Interleaving:
     """A merged list: indices into the candidates, explore's credit share and the mixture's propensity per slot."""
 

@@ -12,21 +12,21 @@ from drn.types import Observation
 CONFIG = Config(embedding_size=4)
 
 
-def observation(n: int, seed: int) -> Observation:
+def observation(n: int, seed: int, config: Config = CONFIG) -> Observation:
     """Any state of the world: counts from none to many, empty columns, a reader with or without clicks."""
     rng = np.random.default_rng(seed)
-    clicks = rng.poisson(rng.choice([0.0, 0.02, 1.0]), (V, CONFIG.content_slots))
+    clicks = rng.poisson(rng.choice([0.0, 0.02, 1.0]), (V, config.content_slots))
     return Observation(
         reader=np.cumsum(clicks, axis=0).astype(np.uint16),
         reader_totals=np.cumsum(rng.integers(0, 30, V)).astype(np.uint16),
         context=np.array([rng.integers(8), rng.integers(7), rng.integers(8), rng.integers(8)], np.uint8),
-        content=rng.integers(0, CONFIG.content_slots + 1, (n, sum(column_counts(CONFIG)))).astype(np.uint16),
+        content=rng.integers(0, config.content_slots + 1, (n, sum(column_counts(config)))).astype(np.uint16),
         counts=(rng.pareto(1, (n, 2 * W)) * 3).astype(np.uint32),
         category_counts=rng.integers(0, 100_000, (n, 2)).astype(np.uint32),
         seen=(rng.poisson(0.3, (n, 7)) * [1, 1, 9, 300, 400, 300, 1]).astype(np.uint16),
         age=rng.integers(0, 2**31 - 1, n).astype(np.int32),
-        embedding=rng.normal(size=(n, 4)).astype(np.float16),
-        reader_embedding=rng.normal(size=4).astype(np.float16),
+        embedding=rng.normal(size=(n, config.embedding_size)).astype(np.float16),
+        reader_embedding=rng.normal(size=config.embedding_size).astype(np.float16),
     )
 
 

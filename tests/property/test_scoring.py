@@ -1,15 +1,19 @@
 """The split forward that serves equals the plain forward that trains, and caching an article's part changes nothing."""
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from drn.config import Config
+from drn.features import encode, input_shape, measure
 from drn.model import InputShape, initial_weights
 from drn.network import collate, forward, to_tensors
 from drn.scoring import Scorer
 from drn.types import Inputs, Model
+from tests.property.test_features import observation
 
 SIZES = st.integers(0, 30)
 
@@ -46,6 +50,41 @@ def test_split_forward_equals_plain_forward(
     rows, revisions = np.arange(n, dtype=np.int32), np.ones(n, np.int32)
     for _ in range(2):
         np.testing.assert_allclose(scorer.scores(inputs, rows, revisions), scores, atol=1e-5, rtol=1e-5)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    n=st.integers(1, 120),
+    alike=st.booleans(),
+    embedding_size=st.sampled_from([0, 4]),
+    embedded=st.booleans(),
+    features=st.sampled_from(["all", "paper"]),
+    seed=st.integers(0, 2**32),
+)
+def test_folded_columns_equal_the_plain_forward(
+    n: int, alike: bool, embedding_size: int, embedded: bool, features: str, seed: int
+) -> None:
+    """Lists of which all features differ, and others in which most are equal and one candidate stands out beyond ±5."""
+    config = Config(embedding_size=embedding_size, features=features)
+    rng = np.random.default_rng(seed)
+    seen = observation(n, seed, config)
+    if alike:
+        outlier = (np.arange(n) == n - 1)[:, None]
+        seen = replace(seen, seen=(outlier * seen.seen).astype(np.uint16), counts=(outlier * seen.counts).astype(np.uint32))
+    if not embedded:
+        seen = replace(seen, embedding=np.zeros_like(seen.embedding))
+    shape = input_shape(config)
+    model = Model(
+        *(
+            {name: 0.1 * rng.normal(size=tensor.shape).astype(np.float32) for name, tensor in made.items()}
+            for made in [initial_weights(shape, config, rng)] * 2
+        )
+    )
+    scores = Scorer(model, config).scores(measure(seen, config))
+    for row, weights in zip(scores, (model.current, model.explore), strict=True):
+        with torch.no_grad():
+            value, advantage = forward(to_tensors(weights), collate([encode(seen, config)]), config.activation)
+        np.testing.assert_allclose(row, (value + advantage).numpy(), atol=1e-5, rtol=1e-5)
 
 
 def test_an_edited_article_is_scored_by_its_new_content() -> None:

@@ -1,0 +1,162 @@
+"""The first layer's sum over the dense inputs, without making them.
+
+A feature's own column and its distance from the list's mean are both linear in x − mean, so they need one weight per unit: with
+a = 1 / spread and s = 1 / its standard deviation in the list,
+
+    w·(x − centre)·a + v·(x − mean)·s = (w·a + v·s)·(x − mean) + w·(mean − centre)·a
+
+What all candidates have in common only adds to what they share, and many features are the same for all: nobody was shown any of
+them before, a reader did not click within the hour. Two thirds of the product's columns or less are left. Distances beyond ±5 are
+cut afterwards, because they are few.
+
+Shapes: n candidates, F features, P places, D dense columns, 2H units.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drn.kernels import BOOL, FLOAT, INT, VOID, Doubles, kernel, moments, reads, writes
+from drn.types import Floats, Measured
+
+
+def folded(measured: Measured, weights: Floats, shared: Floats) -> Floats:
+    """`inputs.dense @ weights` without what all candidates have in common, which is added to `shared`.  (n, 2H)
+
+    Args:
+        weights: of the dense inputs.  (D, 2H)
+        shared: of which the first 2H are changed in place.
+    """
+    values, below, embedding, layout = measured.values, measured.below, measured.embedding, measured.layout
+    features, n = values.shape
+    most, width = features + len(below) + len(embedding), weights.shape[1]
+    mean, scale = np.empty(features), np.empty(features)
+    moments(values, mean, scale)
+    columns, folds = np.empty((most, n), np.float32), np.empty((most, width), np.float32)
+    made = (layout.centre, layout.spread, layout.distances, layout.places, layout.kept)
+    used = fold(values, mean, scale, below, embedding, *made, weights, columns, folds, shared)
+    first: Floats = columns[:used].T @ folds[:used]
+    cut(values, mean, scale, layout.distances, layout.kept, weights, first)
+    return first
+
+
+@kernel(BOOL, reads("f4", 1))
+def varies(numbers: Floats) -> bool:
+    """Whether they are not all equal. Counts them, because that runs in vector registers."""
+    others = 0
+    for i in range(len(numbers)):
+        others += numbers[i] != numbers[0]
+    return others > 0
+
+
+@kernel(VOID, FLOAT, reads("f4", 1), writes("f4", 1))
+def add_scaled(x: "np.floating[Any] | float", weights: Floats, sums: Floats) -> None:
+    """sums += x · weights, as far as there are weights."""
+    for unit in range(len(weights)):
+        sums[unit] += x * weights[unit]
+
+
+@kernel(INT, reads("f4", 2), reads("f4", 1), reads("f4", 2), INT, writes("f4", 2), writes("f4", 2), writes("f4", 1))
+def fold_rest(rows: Floats, kept: Floats, weights: Floats, used: int, columns: Floats, folds: Floats, shared: Floats) -> int:
+    """`fold` for inputs that are columns as they are.  (c, n), (≥ c,), (≥ c, 2H)"""
+    for row in range(len(rows)):
+        if varies(rows[row]):
+            columns[used], folds[used] = rows[row], 0
+            add_scaled(kept[row], weights[row], folds[used])
+            used += 1
+        else:
+            add_scaled(rows[row, 0] * kept[row], weights[row], shared)
+    return used
+
+
+@kernel(
+    INT,
+    reads("f4", 2),
+    reads("f8", 1),
+    reads("f8", 1),
+    reads("f4", 2),
+    reads("f4", 2),
+    reads("f4", 1),
+    reads("f4", 1),
+    reads("i8", 1),
+    INT,
+    reads("f4", 1),
+    reads("f4", 2),
+    writes("f4", 2),
+    writes("f4", 2),
+    writes("f4", 1),
+)
+def fold(
+    values: Floats,
+    mean: Doubles,
+    scale: Doubles,
+    below: Floats,
+    embedding: Floats,
+    centre: Floats,
+    spread: Floats,
+    distances: NDArray[np.int64],
+    places: int,
+    kept: Floats,
+    weights: Floats,
+    columns: Floats,
+    folds: Floats,
+    shared: Floats,
+) -> int:
+    """Fills the product's columns (·, n) and their weights (·, 2H), adds what all have in common; how many columns there are."""
+    used = 0
+    for f in range(len(values)):
+        own = kept[f] / spread[f]
+        add_scaled(np.float32((mean[f] - centre[f]) * own), weights[f], shared)
+        if not varies(values[f]):
+            continue
+        for i in range(values.shape[1]):
+            columns[used, i] = np.float32(values[f, i] - mean[f])
+        folds[used] = 0
+        add_scaled(own, weights[f], folds[used])
+        if distances[f] >= 0:
+            add_scaled(np.float32(scale[f] * kept[distances[f]]), weights[distances[f]], folds[used])
+        used += 1
+    used = fold_rest(below, kept[places:], weights[places:], used, columns, folds, shared)
+    places += len(below)
+    return fold_rest(embedding, kept[places:], weights[places:], used, columns, folds, shared)
+
+
+@kernel(
+    VOID,
+    reads("f4", 2),
+    reads("f8", 1),
+    reads("f8", 1),
+    reads("i8", 1),
+    reads("f4", 1),
+    reads("f4", 2),
+    writes("f4", 2),
+)
+def cut(
+    values: Floats,
+    mean: Doubles,
+    scale: Doubles,
+    distances: NDArray[np.int64],
+    kept: Floats,
+    weights: Floats,
+    first: Floats,
+) -> None:
+    """Takes off the first layer's sums (n, 2H) what distances beyond ±5 have put there."""
+    n, width = first.shape
+    if n <= 26:  # no distance among n numbers exceeds √(n − 1)
+        return
+    for f in range(len(values)):
+        column = distances[f]
+        if column < 0 or kept[column] == 0:
+            continue
+        far = 0
+        for i in range(n):
+            far += abs(values[f, i] - mean[f]) * scale[f] > 5
+        if not far:
+            continue
+        for i in range(n):
+            z = (values[f, i] - mean[f]) * scale[f]
+            if abs(z) > 5:
+                excess = np.float32(z - 5 if z > 0 else z + 5)
+                for unit in range(width):
+                    first[i, unit] -= excess * weights[column, unit]
