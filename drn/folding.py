@@ -12,12 +12,10 @@ cut afterwards, because they are few.
 Shapes: n candidates, F features, P places, D dense columns, 2H units.
 """
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
-from drn.kernels import BOOL, FLOAT, INT, VOID, Doubles, kernel, moments, reads, writes
+from drn.kernels import BOOL, INT, VOID, Doubles, kernel, moments, reads, writes
 from drn.types import Floats, Measured
 
 
@@ -50,23 +48,19 @@ def varies(numbers: Floats) -> bool:
     return others > 0
 
 
-@kernel(VOID, FLOAT, reads("f4", 1), writes("f4", 1))
-def add_scaled(x: "np.floating[Any] | float", weights: Floats, sums: Floats) -> None:
-    """sums += x · weights, as far as there are weights."""
-    for unit in range(len(weights)):
-        sums[unit] += x * weights[unit]
-
-
 @kernel(INT, reads("f4", 2), reads("f4", 1), reads("f4", 2), INT, writes("f4", 2), writes("f4", 2), writes("f4", 1))
 def fold_rest(rows: Floats, kept: Floats, weights: Floats, used: int, columns: Floats, folds: Floats, shared: Floats) -> int:
     """`fold` for inputs that are columns as they are.  (c, n), (≥ c,), (≥ c, 2H)"""
     for row in range(len(rows)):
-        if varies(rows[row]):
-            columns[used], folds[used] = rows[row], 0
-            add_scaled(kept[row], weights[row], folds[used])
+        differ = varies(rows[row])
+        alike = np.float32(0) if differ else kept[row] * rows[row, 0]
+        for unit in range(weights.shape[1]):
+            shared[unit] += alike * weights[row, unit]
+            folds[used, unit] = kept[row] * weights[row, unit]
+        if differ:
+            for i in range(rows.shape[1]):
+                columns[used, i] = rows[row, i]
             used += 1
-        else:
-            add_scaled(rows[row, 0] * kept[row], weights[row], shared)
     return used
 
 
@@ -107,16 +101,16 @@ def fold(
     used = 0
     for f in range(len(values)):
         own = kept[f] / spread[f]
-        add_scaled(np.float32((mean[f] - centre[f]) * own), weights[f], shared)
-        if not varies(values[f]):
-            continue
-        for i in range(values.shape[1]):
-            columns[used, i] = np.float32(values[f, i] - mean[f])
-        folds[used] = 0
-        add_scaled(own, weights[f], folds[used])
-        if distances[f] >= 0:
-            add_scaled(np.float32(scale[f] * kept[distances[f]]), weights[distances[f]], folds[used])
-        used += 1
+        offset = np.float32((mean[f] - centre[f]) * own)
+        z = distances[f] if distances[f] >= 0 else f
+        far = np.float32(scale[f] * kept[z]) if z != f else np.float32(0)
+        for unit in range(weights.shape[1]):
+            shared[unit] += offset * weights[f, unit]
+            folds[used, unit] = own * weights[f, unit] + far * weights[z, unit]
+        if varies(values[f]):
+            for i in range(values.shape[1]):
+                columns[used, i] = np.float32(values[f, i] - mean[f])
+            used += 1
     used = fold_rest(below, kept[places:], weights[places:], used, columns, folds, shared)
     places += len(below)
     return fold_rest(embedding, kept[places:], weights[places:], used, columns, folds, shared)
@@ -149,9 +143,10 @@ def cut(
         column = distances[f]
         if column < 0 or kept[column] == 0:
             continue
-        far = 0
+        middle, near = np.float32(mean[f]), np.float32(4.999 / scale[f] if scale[f] > 0 else np.inf)
+        far = 0  # or nearly so: counted in vector registers, since in most features there is none
         for i in range(n):
-            far += abs(values[f, i] - mean[f]) * scale[f] > 5
+            far += abs(values[f, i] - middle) > near
         if not far:
             continue
         for i in range(n):
