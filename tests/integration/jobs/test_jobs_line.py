@@ -34,9 +34,7 @@ from service.store.engine import reading
         ({"activation": "sigmoid"}, "activation of version 1 is relu"),
     ],
 )
-async def test_a_learner_of_other_features_or_layers_refuses_to_begin(
-    site: Any, others: dict[str, Any], difference: str
-) -> None:
+async def test_a_learner_of_other_features_or_layers_refuses_to_begin(site: Any, others: dict[str, Any], difference: str) -> None:
     other = Config.profile("default", **{**asdict(site.config), **others})
     with pytest.raises(SchemaMismatch, match=f"{difference}.*migrate --new-line"):
         await Learner(site.engine, other, LearnerSettings(), site.clock).begin()
