@@ -53,8 +53,9 @@ def retrain(
     if not len(usable):
         return start, {"replay": float(len(replay)), "usable": 0.0}, False
     held = held_out(replay, usable, config)
-    new = len(usable) if untrained else np.count_nonzero(replay.at[usable] > now - config.major_period - config.feedback_window)
-    steps = training_steps(int(new), config)
+    recent = replay.at[usable] > now - config.major_period - config.feedback_window
+    new = len(usable) if untrained else max(1, int(recent.sum()))  # after a quiet night, or a learner's outage: a little
+    steps = training_steps(new, config)
     last = int(FINISH * steps) if len(held) else 0
     phases = [replay.sample(usable[: len(usable) - len(held)], (steps - last) * config.major_batch, now, config, rng)]
     phases.append(replay.sample(usable, last * config.major_batch, now, config, rng))
