@@ -103,7 +103,9 @@ def test_steps_by_what_is_new():
         IDENTITY, replay, 299.0, config, np.random.default_rng(0), lambda done, steps: told.append((done, steps)), untrained=True
     )
     assert told[-1] == (120, 120)
-    _, _, accepted = retrain(IDENTITY, replay, 9e6, config, np.random.default_rng(0), lambda done, steps: told.append((done, steps)))
+    _, _, accepted = retrain(
+        IDENTITY, replay, 9e6, config, np.random.default_rng(0), lambda done, steps: told.append((done, steps))
+    )
     assert accepted
     assert told[-1] == (1, 1)  # nothing is new: a step all the same
 
