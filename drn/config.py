@@ -119,9 +119,8 @@ class Config:
     replay_impressions: int = parameter(20_000, "", "newest closed impressions kept in replay", low=1)
     replay_half_life: float = parameter(2 * 86_400.0, "", "recency weighting of replay", low=1)
     major_epochs: float = parameter(
-        0.1, "", "passes over replay per major update: hourly, each impression is met about ten times", low=0
+        12.0, "", "passes over what is new since the last major update, drawn from all of replay", low=0
     )
-    major_steps: int = parameter(10, "", "fewest gradient steps of a major update, within two passes over replay", low=0)
     major_batch: int = parameter(64, "", "impressions per gradient step", low=1)
     major_rate: float = parameter(
         3e-3, "", "learning rate with which a major update begins (Adam); it falls to 0 linearly", low=0
