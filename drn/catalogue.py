@@ -19,6 +19,7 @@ from drn.types import Article, Bools, Floats, Ints
 from drn.windows import BUCKETS, SlidingCounts, extended
 
 WINDOWS = (600, 3_600, 21_600, 86_400, 604_800, 31_536_000)  # seconds: 10 min, then 1 h, 6 h, 24 h, 1 week, 1 year  [DRN §4.1]
+READER_WINDOWS = WINDOWS[1:]  # the paper's five, in which a reader's clicks are counted
 LENGTHS = tuple(window // BUCKETS for window in WINDOWS)  # seconds per bucket
 DAY = WINDOWS.index(86_400)  # the window in which a whole category's clicks are counted
 FOREVER = np.iinfo(np.int64).max

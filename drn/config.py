@@ -51,6 +51,8 @@ class Config:
     value_layers: tuple[int, ...] = parameter((32,), "V(s)", f"{DRN} Fig. 4; widths chosen here")
     activation: str = parameter("relu", "", "relu, or sigmoid as in the online learning-to-rank literature")
 
+    start: str = parameter("informed", "", "what A(s,a) begins as: informed, by what all newsrooms know, or by chance")
+
     # Rewards
     gamma: float = parameter(0.4, "γ", f"{DRN} Table 3", low=0, high=1)
     beta: float = parameter(0.05, "β", f"{DRN} Table 3", low=0)
@@ -77,8 +79,8 @@ class Config:
     eta: float = parameter(0.05, "η", f"{DRN} Eq. 8, Table 3", low=0, high=1)
     guided_rate: float = parameter(1e-3, "", "learning rate of the guided explore network (Adam)", low=0)
     guided_batch: int = parameter(8, "", "impressions per gradient step of the guided explore network", low=1)
-    wide_precision: float = parameter(
-        300.0, "", "1 / variance of what the wide path believes at the start; 0: the network has none", low=0
+    guided_halving: int = parameter(
+        1_000, "", "lists of replay that a major update has learned from after which guided_rate is halved", low=1
     )
     guided_noise: float = parameter(0.0, "", "relative random noise added to a guided explore network when it is opened", low=0)
     duel_window: int = parameter(200, "", "settled impressions after which a guided duel may be decided", low=1)
@@ -119,18 +121,18 @@ class Config:
     replay_impressions: int = parameter(20_000, "", "newest closed impressions kept in replay", low=1)
     replay_half_life: float = parameter(2 * 86_400.0, "", "recency weighting of replay", low=1)
     major_epochs: float = parameter(
-        12.0, "", "passes over what is new since the last major update, drawn from all of replay", low=0
+        24.0, "", "passes over what is new since the last major update, drawn from all of replay", low=0
     )
     major_batch: int = parameter(64, "", "impressions per gradient step", low=1)
     major_rate: float = parameter(
         3e-3, "", "learning rate with which a major update begins (Adam); it falls to 0 linearly", low=0
     )
-    major_mix: float = parameter(
-        0.5,
+    major_average: int = parameter(
+        600,
         "",
-        "how far W at least goes towards what it was retrained to, an average over retrainings [Zhang et al. 2019]",
+        "lists: after n new ones W goes n / (n + this) of the way to what it was retrained to, an average over retrainings "
+        "[Zhang et al. 2019]; 0: all of it",
         low=0,
-        high=1,
     )
     table_rate: float = parameter(0.1, "", "share of the rate with which A learns one-hot properties, each seen seldom", low=0)
     listwise_weight: float = parameter(10.0, "", "weight of the listwise loss beside the TD loss; 0 is the paper's", low=0)
@@ -236,6 +238,7 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "direction": ("guided", "random", "es"),
     "gate": ("offline", "duel", "none"),
     "activation": ("relu", "sigmoid"),
+    "start": ("informed", "chance"),
     "activeness": ("increment", "level", "off"),
 }
 
@@ -266,7 +269,7 @@ PROFILES: Mapping[Profile, Mapping[str, Any]] = {
         "activeness": "level",
         "listwise_weight": 0.0,
         "gate": "none",
-        "wide_precision": 0.0,
+        "start": "chance",
         "event_rewards": {},
     },
 }

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from drn.catalogue import WINDOWS, Catalogue, column_counts, epoch, slot
+from drn.catalogue import READER_WINDOWS, WINDOWS, Catalogue, column_counts, epoch, slot
 from drn.config import Config
 from drn.errors import CorruptCheckpoint, InvalidInput, SchemaMismatch
 from drn.kernels import (
@@ -42,7 +42,6 @@ from drn.types import Context, Floats, Inputs, Ints, Layout, Measured, Observati
 
 SCHEMA = 2  # raised whenever the same observation would give other inputs
 W = len(WINDOWS)
-READER_WINDOWS = WINDOWS[1:]  # the paper's five
 V = len(READER_WINDOWS)
 READER_SECONDS = np.array(READER_WINDOWS)  # (V,)
 GROUPS = ("provider", "category", "topics", "entities", "words")

@@ -4,7 +4,7 @@ Pairwise gradient, debiased by the probability of the list with the pair swapped
 with the interleaving mixture in the place of their Plackett-Luce ranker.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import TypeVar
@@ -14,14 +14,14 @@ import torch
 from torch import Tensor
 
 from drn.config import Config
-from drn.network import Batch, advantage, collate, deep_gradients, to_tensors, to_weights
-from drn.optimiser import Adam
+from drn.model import freeze
+from drn.network import Batch, advantage, collate, to_tensors, to_weights
+from drn.optimiser import Adam, table_shares
 from drn.transitions import Experience, pair_weights, preference_pairs, shown_inputs
 from drn.types import Inputs, Weights
-from drn.wide import Lesson, has_wide, wide_steps, wide_weights, with_wide
 
 T = TypeVar("T")
-AT_ONCE = 256  # lists scored at once
+RETRAINED_ON = "retrained.on"  # memory: how many lists of replay the newest major update has learned from
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,36 +36,33 @@ class Preferences:
 def guided_steps(explore: Weights, memory: Weights, experiences: Iterable[Experience], config: Config) -> tuple[Weights, Weights]:
     """One Adam step per `guided_batch` lists that hold a preference, in order.  → (explore', memory')
 
-    The last batch may be smaller than the others. Lists that were not drawn from the mixture are passed over: without
+    The last batch may be smaller than the others. What a major update has found from many lists, steps that suit learning from
+    nothing would undo: the rate is halved by its first `guided_halving` lists, and falls as their number grows; one-hot
+    properties then learn at their share of it, as in a major update.
+
+    Lists that were not drawn from the mixture are passed over: without
     chance in the order nothing tells position from preference.
     """
-    experiences = tuple(experiences)
-    known: Weights = {}
-    if has_wide(explore):
-        wide, known = wide_steps(wide_weights(explore), memory, lessons(explore, experiences, config), config)
-        explore = with_wide(explore, wide)
     params = to_tensors(explore)
     learned = {name: tensor.requires_grad_() for name, tensor in params.items() if moves(name)}
-    optimiser = Adam(learned, config.guided_rate, memory)
+    retrained_on = memory[RETRAINED_ON].item() if RETRAINED_ON in memory else 0.0
+    rate = config.guided_rate / (1 + retrained_on / config.guided_halving)
+    optimiser = Adam(learned, rate, memory, table_shares(learned, config) if retrained_on else None)
     for batch in batches(preferences(experiences, config), config.guided_batch):
         loss = pairwise_loss(params, batch, config.activation)
         gradients = dict(zip(learned, torch.autograd.grad(loss, list(learned.values())), strict=True))
-        optimiser.step(deep_gradients(gradients) if known else gradients)
-    return to_weights(params), {**optimiser.memory(), **known}
+        optimiser.step(gradients)
+    return to_weights(params), freeze({**optimiser.memory(), **outlasting(memory)})
 
 
-@torch.no_grad()
-def lessons(explore: Weights, experiences: Sequence[Experience], config: Config) -> Iterator[Lesson]:
-    """Every list with the slots that its reader may have looked at, and what the deep part says of them."""
-    params = to_tensors(with_wide(explore, np.zeros_like(wide_weights(explore))))
-    for start in range(0, len(experiences), AT_ONCE):
-        some = experiences[start : start + AT_ONCE]
-        inputs = [shown_inputs(one, config) for one in some]
-        deep = advantage(params, collate(inputs), config.activation).numpy()
-        for one, own, score in zip(some, inputs, np.split(deep, np.cumsum([len(one.shown) for one in some])[:-1]), strict=True):
-            slots = np.flatnonzero(~one.pinned if one.exposed is None else one.exposed & ~one.pinned)
-            if len(slots):
-                yield Lesson(own.dense[slots], (score - score.mean())[slots], slots, one.clicked[slots])
+def outlasting(memory: Weights) -> Weights:
+    """What of the memory is still true when a duel is lost and the explore network begins anew."""
+    return {name: tensor for name, tensor in memory.items() if name == RETRAINED_ON}
+
+
+def after_retraining(memory: Weights, lists: int) -> Weights:
+    """The memory of an explore network that goes on from what a major update has learned from so many lists of replay."""
+    return freeze({**memory, RETRAINED_ON: np.array([lists], np.float32)})
 
 
 def moves(name: str) -> bool:

@@ -15,7 +15,6 @@ from torch.nn.functional import embedding_bag
 from drn.errors import InvalidInput
 from drn.model import freeze
 from drn.types import Inputs, Weights
-from drn.wide import wide_entries
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -102,11 +101,3 @@ def upper_layers(params: Mapping[str, Tensor], tower: str) -> Iterator[tuple[Ten
         if f"{tower}.{i}.weight" not in params:
             return
         yield params[f"{tower}.{i}.weight"], params[f"{tower}.{i}.bias"]
-
-
-def deep_gradients(gradients: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """The gradients without the wide path's, which has a learner of its own. Changes them in place."""
-    for name, gradient in gradients.items():
-        for at in wide_entries(name):
-            gradient[at] = 0
-    return gradients

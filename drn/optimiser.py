@@ -5,6 +5,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from drn.catalogue import READER_WINDOWS
+from drn.config import Config
 from drn.network import to_tensors, to_weights
 from drn.types import Weights
 
@@ -49,3 +51,18 @@ class Adam:
         """The moments by tensor name, and the step count (exact as float32 up to 16 million)."""
         moments = {f"m.{name}": m for name, m in self.first.items()} | {f"v.{name}": v for name, v in self.second.items()}
         return to_weights(moments | {"step": torch.tensor([float(self.count)])})
+
+
+def table_shares(params: Mapping[str, Tensor], config: Config) -> dict[str, Tensor]:
+    """By tensor name, the share of the rate for A's one-hot properties: content, and the reader's clicks by property.
+
+    An article's provider, category and topics learn at the whole rate: they are few, and each is met often.
+    """
+    properties = len(READER_WINDOWS) * config.content_slots
+    common = config.provider_slots + config.category_slots + config.topic_slots
+    shares = {}
+    for name, first in (("advantage.content", common), ("advantage.reader", 0)):
+        if name in params:
+            shares[name] = torch.ones(len(params[name]), 1)
+            shares[name][first:properties] = config.table_rate
+    return shares

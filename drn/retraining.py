@@ -1,6 +1,6 @@
 """Retraining over replay: double-Q learning with a listwise loss beside it, and the offline gate. [DRN §4.2]"""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from math import ceil
 from typing import TypeAlias
 
@@ -10,15 +10,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from drn.config import Config
-from drn.features import READER_WINDOWS
-from drn.network import advantage, collate, deep_gradients, forward, q_values, to_tensors, to_weights
-from drn.optimiser import Adam
+from drn.network import advantage, collate, forward, q_values, to_tensors, to_weights
+from drn.optimiser import Adam, table_shares
 from drn.replay import Replay
 from drn.stacked import Stacked
 from drn.targets import double_q_values, listwise_loss, td_loss, td_targets
 from drn.transitions import TERMINAL, inputs_of, preference_pairs
 from drn.types import Weights
-from drn.wide import has_wide
 
 Progress: TypeAlias = Callable[[int, int], None]
 
@@ -69,7 +67,11 @@ def retrain(
     accepted = metrics.get("gate_z", 0.0) >= config.gate_z
     if accepted:
         trainer.train(phases[1])
-    return trainer.mixed(start, max(config.major_mix, new / len(usable))), metrics | {"loss": trainer.loss}, accepted
+    return (
+        trainer.mixed(start, max(new / (new + config.major_average), new / len(usable))),
+        metrics | {"loss": trainer.loss},
+        accepted,
+    )
 
 
 def held_out(replay: Replay, usable: NDArray[np.int64], config: Config) -> NDArray[np.int64]:
@@ -113,7 +115,6 @@ class Trainer:
         self.stacked = Stacked.of([replay.experiences[i] for i in among], config)
         self.place = np.full(len(replay), TERMINAL)  # of each experience among the stacked ones
         self.place[among] = np.arange(len(among))
-        self.wide = has_wide(start)
         self.optimiser = Adam(self.params, config.major_rate, {}, table_shares(self.params, config))
         self.loss = 0.0  # of the last step
 
@@ -127,7 +128,7 @@ class Trainer:
 
     def step(self, loss: Tensor) -> None:
         gradients = dict(zip(self.params, torch.autograd.grad(loss, list(self.params.values())), strict=True))
-        self.optimiser.step(deep_gradients(gradients) if self.wide else gradients, 1 - self.done / self.steps)
+        self.optimiser.step(gradients, 1 - self.done / self.steps)
         self.loss = loss.item()
         self.done += 1
         if self.progress:
@@ -205,18 +206,3 @@ def agreement(score: Tensor, pairs: Tensor) -> Tensor:
 def z_of_mean(values: NDArray[np.float64]) -> float:
     """x̄ / (s / √n); very large where all are equal, 0 where they are 0."""
     return float(values.mean() / max(values.std(ddof=1) / len(values) ** 0.5, TINY))
-
-
-def table_shares(params: Mapping[str, Tensor], config: Config) -> dict[str, Tensor]:
-    """By tensor name, the share of the rate for A's one-hot properties: content, and the reader's clicks by property.
-
-    An article's provider, category and topics learn at the whole rate: they are few, and each is met often.
-    """
-    properties = len(READER_WINDOWS) * config.content_slots
-    common = config.provider_slots + config.category_slots + config.topic_slots
-    shares = {}
-    for name, first in (("advantage.content", common), ("advantage.reader", 0)):
-        if name in params:
-            shares[name] = torch.ones(len(params[name]), 1)
-            shares[name][first:properties] = config.table_rate
-    return shares

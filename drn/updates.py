@@ -13,7 +13,7 @@ import numpy as np
 from drn.config import Config
 from drn.errors import InvalidInput
 from drn.exploration import es_gradient, judge, mirror, open_explore, step_towards, version_rng
-from drn.guidance import guided_steps
+from drn.guidance import after_retraining, guided_steps, outlasting
 from drn.holdback import carry_on
 from drn.holdback import settle as settle_held_back
 from drn.interleaving import outcome
@@ -70,6 +70,7 @@ class Retrained:
     metrics: Mapping[str, float]
     accepted: bool  # whether it passed its gate
     base_id: int
+    lists: int  # of replay that taught it something
 
 
 def minor_update(head: Version, closed: Sequence[ClosedImpression], config: Config, now: datetime) -> MinorUpdate:
@@ -169,7 +170,7 @@ def resolve(model: Model, judged: DuelState, verdict: Verdict, config: Config, r
     if config.direction == "es":
         return resolve_es(model, judged, config, rng)
     if verdict is Verdict.CURRENT_WON:
-        return Model(model.current, open_explore(model.current, config, rng))
+        return Model(model.current, open_explore(model.current, config, rng), outlasting(model.memory))
     if config.direction == "random":
         current = step_towards(model.current, model.explore, config.eta)
         return Model(current, open_explore(current, config, rng))
@@ -204,7 +205,7 @@ def major_update(
     weights, metrics, accepted = retrain(
         base.model.current, replay, now.timestamp(), config, rng, progress, untrained=base.kind is VersionKind.INITIAL
     )
-    return Retrained(weights, metrics, accepted, base.id)
+    return Retrained(weights, metrics, accepted, base.id, int(metrics["usable"]))
 
 
 def publish_retrained(retrained: Retrained, base: Version, head: Version, config: Config, at: datetime) -> Version:
@@ -233,7 +234,7 @@ def publish_retrained(retrained: Retrained, base: Version, head: Version, config
         parent_id=head.id,
         kind=VersionKind.MAJOR,
         created_at=at,
-        model=retrained_model(retrained.weights, base, head, config, version_rng(config, version_id)),
+        model=retrained_model(retrained, base, head, config, version_rng(config, version_id)),
         duel=head.duel if goes_on else follow(head.duel, version_id),
         watermark=head.watermark,
         config=config,
@@ -243,12 +244,16 @@ def publish_retrained(retrained: Retrained, base: Version, head: Version, config
     )
 
 
-def retrained_model(weights: Weights, base: Version, head: Version, config: Config, rng: np.random.Generator) -> Model:
+def retrained_model(retrained: Retrained, base: Version, head: Version, config: Config, rng: np.random.Generator) -> Model:
+    weights = retrained.weights
     current = shifted(weights, head.model.current, base.model.current)
-    if config.gate == "duel":  # the moments belong to the network that the new one replaces
-        return Model(head.model.current, landed_on(weights, base, head) if config.direction == "guided" else current)
+    if config.gate == "duel" and config.direction == "guided":  # the moments belong to the network that the new one replaces
+        return Model(head.model.current, landed_on(weights, base, head), after_retraining({}, retrained.lists))
+    if config.gate == "duel":
+        return Model(head.model.current, current)
     if config.direction == "guided":
-        return Model(current, shifted(weights, head.model.explore, base.model.current), head.model.memory)
+        explore = shifted(weights, head.model.explore, base.model.current)
+        return Model(current, explore, after_retraining(head.model.memory, retrained.lists))
     memory = {name: tensor for name, tensor in head.model.memory.items() if name != ES_FIRST}
     return Model(current, open_explore(current, config, rng), memory)
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 
+from drn.beliefs import informed
 from drn.checkpoint import digest
 from drn.config import Config
 from drn.errors import SchemaMismatch
@@ -14,7 +15,6 @@ from drn.features import dense_names, input_shape, schema_digest
 from drn.holdback import begin
 from drn.model import initial_weights
 from drn.types import DuelState, HoldbackState, Model, VersionKind
-from drn.wide import informed
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -6,7 +6,7 @@ import torch
 
 from drn.checkpoint import digest
 from drn.config import Config
-from drn.guidance import guided_steps, pairwise_loss, preferences
+from drn.guidance import after_retraining, guided_steps, pairwise_loss, preferences
 from drn.model import InputShape, initial_weights
 from drn.network import to_tensors
 from drn.scoring import Scorer
@@ -57,6 +57,17 @@ def test_two_updates_are_one_when_the_memory_goes_along(start):
     parts = guided_steps(*guided_steps(start, {}, lists[:8], CONFIG), lists[8:], CONFIG)
     assert [digest(one) for one in whole] == [digest(one) for one in parts]
     assert whole[1]["step"].tolist() == [4.0]
+
+
+def test_after_a_retraining_steps_are_small_and_properties_move_by_their_share(start):
+    """The first step of Adam goes by the rate itself, whatever the gradient: here half of it after 500 lists of replay."""
+    config = replace(CONFIG, guided_rate=1e-3, guided_halving=500, table_rate=0.1)
+    after, memory = guided_steps(start, after_retraining({}, 500), taught(4), config)
+    moved = {name: float(np.abs(after[name] - start[name]).max()) for name in ("advantage.dense", "advantage.content")}
+    assert moved["advantage.dense"] == pytest.approx(5e-4, rel=1e-2)
+    assert moved["advantage.content"] == pytest.approx(5e-4, rel=1e-2)  # a provider: it learns at the whole rate
+    assert memory.keys() - {"retrained.on"} == guided_steps(start, {}, taught(4), config)[1].keys()
+    assert guided_steps(after, memory, taught(4), config)[1]["retrained.on"].tolist() == [500.0]
 
 
 def test_forgetting_the_memory_leads_elsewhere(start):

@@ -9,7 +9,7 @@ from drn.retraining import Trainer, held_out, retrain, z_of_mean
 from drn.transitions import TERMINAL, Experience
 from drn.types import Inputs, Weights
 
-CONFIG = Config(advantage_layers=(2,), value_layers=(2,), replay_half_life=1e9, listwise_weight=0.0, gate="none", major_mix=1.0)
+CONFIG = Config(advantage_layers=(2,), value_layers=(2,), replay_half_life=1e9, listwise_weight=0.0, gate="none", major_average=0)
 
 # A(s,a) = the one dense input, V(s) = the one reader input: relu(x) − relu(−x) is the identity.
 IDENTITY: Weights = {
@@ -193,18 +193,19 @@ def test_the_rate_falls_to_nothing():
     assert weights["value.out.bias"][0] == pytest.approx(1e-3 * (1 + 0.75 + 0.5 + 0.25), rel=1e-3)
 
 
-def test_half_way_to_what_was_retrained_unless_most_of_it_was_new():
+def test_an_average_over_retrainings_unless_most_of_it_was_new():
+    """20 new lists where the average is over 60: a quarter of the way."""
     config = replace(CONFIG, major_epochs=1.0, major_batch=1, major_period=20.0, feedback_window=0.0)
     replay = many(300, [True, False])  # 20 of them are new
 
-    def retrained(mix: float, untrained: bool = False) -> Weights:
-        changed = replace(config, major_mix=mix)
+    def retrained(average: int, untrained: bool = False) -> Weights:
+        changed = replace(config, major_average=average)
         return retrain(IDENTITY, replay, 299.0, changed, np.random.default_rng(0), untrained=untrained)[0]
 
-    whole, half = retrained(1.0), retrained(0.5)
+    whole, part = retrained(0), retrained(60)
     for name, tensor in IDENTITY.items():
-        np.testing.assert_allclose(half[name], (tensor + whole[name]) / 2, atol=1e-6)
-    np.testing.assert_array_equal(retrained(0.5, True)["value.bias"], retrained(1.0, True)["value.bias"])
+        np.testing.assert_allclose(part[name], tensor + (whole[name] - tensor) / 4, atol=1e-6)
+    np.testing.assert_array_equal(retrained(60, True)["value.bias"], retrained(0, True)["value.bias"])
 
 
 def test_properties_learn_at_their_share_of_the_rate():

@@ -23,7 +23,7 @@ CHANGES: dict[str, Any] = {
     "minor_period": 600.0,
     "major_period": 3_600.0,
     "major_impressions": 40,
-    "wide_precision": 0.0,  # what it believes at the start is all that this log holds: there would be nothing to find out
+    "start": "chance",  # what it else believes is all that this log holds: there would be nothing to find out
 }
 
 
