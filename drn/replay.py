@@ -1,6 +1,6 @@
 """Replay memory: logged lists with their next states, sampled by recency. Features stay packed until a batch needs them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, overload
@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 
 from drn.config import Config
 from drn.errors import InvalidInput
-from drn.rewards import is_examined
-from drn.transitions import TERMINAL, Experience, Link, experience, links
-from drn.types import Bools, ClosedImpression
+from drn.transitions import TERMINAL, Experience, Link, entry, experience, links
+from drn.types import Bools, ClosedImpression, Entry
 
 NOT_GIVEN: Any = np.empty(0)  # in the place of what is read off the experiences
 
@@ -38,12 +37,22 @@ class Replay:
     @classmethod
     def of(cls, closed: Sequence[ClosedImpression], config: Config, now: datetime) -> "Replay":
         """The replay of logged impressions, given in the order of the log. Each becomes an experience when it is asked for."""
-        found = links(closed, config)
+        return cls.listed([entry(one) for one in closed], dict(enumerate(closed)), config, now)
+
+    @classmethod
+    def listed(cls, entries: Sequence[Entry], read: Mapping[int, ClosedImpression], config: Config, now: datetime) -> "Replay":
+        """The same, where only those that will be asked for need have been read.
+
+        Args:
+            entries: of the whole replay, in the order of the log
+            read: by place among the entries; more may be added later
+        """
+        found = links(entries, config)
         return cls(
-            Experiences(closed, found, config, now),
+            Experiences(read, found, config, now),
             np.array([link.successor for link in found], np.int64),
-            np.array([one.impression.at.timestamp() for one in closed], np.float64),
-            np.array([is_examined(one) for one in closed], np.bool_),
+            np.array([one.at.timestamp() for one in entries], np.float64),
+            np.array([one.examined for one in entries], np.bool_),
         )
 
     def __len__(self) -> int:
@@ -67,12 +76,12 @@ class Replay:
 class Experiences(Sequence[Experience]):
     """Logged impressions as experiences, each made when it is first asked for: a retraining draws but a share of them."""
 
-    def __init__(self, closed: Sequence[ClosedImpression], found: Sequence[Link], config: Config, now: datetime) -> None:
-        self._closed, self._links, self._config, self._now = closed, found, config, now
+    def __init__(self, read: Mapping[int, ClosedImpression], found: Sequence[Link], config: Config, now: datetime) -> None:
+        self._read, self._links, self._config, self._now = read, found, config, now
         self._made: dict[int, Experience] = {}
 
     def __len__(self) -> int:
-        return len(self._closed)
+        return len(self._links)
 
     @overload
     def __getitem__(self, index: int) -> Experience: ...
@@ -83,5 +92,5 @@ class Experiences(Sequence[Experience]):
             return [self[i] for i in range(*index.indices(len(self)))]
         place = range(len(self))[index]
         if place not in self._made:
-            self._made[place] = experience(self._closed[place], self._config, self._now, self._links[place])
+            self._made[place] = experience(self._read[place], self._config, self._now, self._links[place])
         return self._made[place]

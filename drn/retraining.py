@@ -1,6 +1,7 @@
 """Retraining over replay: double-Q learning with a listwise loss beside it, and the offline gate. [DRN §4.2]"""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from math import ceil
 from typing import TypeAlias
 
@@ -13,7 +14,7 @@ from drn.config import Config
 from drn.network import advantage, collate, forward, q_values, to_tensors, to_weights
 from drn.optimiser import Adam, table_shares
 from drn.replay import Replay
-from drn.stacked import Stacked
+from drn.stacked import Places, Stacked
 from drn.targets import double_q_values, listwise_loss, td_loss, td_targets
 from drn.transitions import TERMINAL, inputs_of, preference_pairs
 from drn.types import Weights
@@ -27,6 +28,22 @@ TINY = 1e-9  # in the place of what would divide by 0
 CHUNK = 256  # lists of all candidates that are in memory at once
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Draws:
+    """Places in replay of all that a retraining learns from and is judged by."""
+
+    usable: Places  # what there was to draw from
+    new: int  # of these, since a major update ago
+    judges: Places  # held out, with a preference: the gate's; none without an offline gate
+    phases: tuple[Places, Places]  # one step after the other, `major_batch` each: before the gate, and after it
+
+    def needed(self, replay: Replay, config: Config) -> Places:
+        """Those that will be looked at: all of these, and the next states of what is learned from."""
+        drawn = np.unique(np.concatenate(self.phases))
+        following = replay.successors[drawn] if config.gamma else drawn[:0]
+        return np.union1d(np.union1d(drawn, self.judges), following[following != TERMINAL])
+
+
 def retrain(
     start: Weights,
     replay: Replay,
@@ -36,53 +53,67 @@ def retrain(
     progress: Progress | None = None,
     untrained: bool = False,
 ) -> tuple[Weights, dict[str, float], bool]:
-    """Trains `start` over replay.  → weights, metrics, whether the gate let it pass.
+    """`draw`, then `train`."""
+    return train(start, replay, draw(replay, now, config, rng, untrained), config, progress)
 
-    There are `major_epochs` passes' worth of steps over what is new since a major update ago, drawn from all of replay, and
-    the rate falls to 0 over them: hour by hour all of replay is gone through, and not more often than does it good.
+
+def draw(replay: Replay, now: float, config: Config, rng: np.random.Generator, untrained: bool = False) -> Draws:
+    """What to learn from. Of the experiences only those `held_out` are looked at.
+
+    There are `major_epochs` passes' worth of steps over what is new since a major update ago, drawn from all of replay: hour
+    by hour all of replay is gone through, and not more often than does it good.
     With the offline gate the newest `gate_share` is held out and judges; the last FINISH of the steps learn from all: in news
     the newest hours are worth most, and a second training from the start would cost as much as the first.
-    Where no experience tells what its reader looked at, there is nothing to let pass.
 
     Args:
-        untrained: `start` has learned from nothing, so all of replay is new to it
+        untrained: the network has learned from nothing, so all of replay is new to it
     """
     usable = replay.informative()
     if not len(usable):
-        return start, {"replay": float(len(replay)), "usable": 0.0}, False
-    held = held_out(replay, usable, config)
+        return Draws(usable, 0, usable, (usable, usable))
+    judges = telling(replay, held_out(replay, config))
+    held = held_out(replay, config) if len(judges) >= GATE_LISTS else usable[:0]
     recent = replay.at[usable] > now - config.major_period - config.feedback_window
     new = len(usable) if untrained else max(1, int(recent.sum()))  # after a quiet night, or a learner's outage: a little
     steps = training_steps(new, config)
     last = int(FINISH * steps) if len(held) else 0
-    phases = [replay.sample(usable[: len(usable) - len(held)], (steps - last) * config.major_batch, now, config, rng)]
-    phases.append(replay.sample(usable, last * config.major_batch, now, config, rng))
-    judges = telling(replay, held)
-    trainer = Trainer(start, replay, np.unique(np.concatenate([*phases, judges])), steps, config, progress)
-    metrics = {"replay": float(len(replay)), "usable": float(len(usable))}
-    trainer.train(phases[0])
-    if len(held):
-        gains = trainer.gains(judges)
+    first = replay.sample(usable[: len(usable) - len(held)], (steps - last) * config.major_batch, now, config, rng)
+    finish = replay.sample(usable, last * config.major_batch, now, config, rng)
+    return Draws(usable, new, judges if len(held) else held, (first, finish))
+
+
+def train(
+    start: Weights, replay: Replay, draws: Draws, config: Config, progress: Progress | None = None
+) -> tuple[Weights, dict[str, float], bool]:
+    """Trains `start` on what was drawn; the rate falls to 0 over the steps.  → weights, metrics, whether the gate let it pass.
+
+    Where no experience tells what its reader looked at, there is nothing to let pass.
+    """
+    metrics = {"replay": float(len(replay)), "usable": float(len(draws.usable))}
+    if not len(draws.usable):
+        return start, metrics, False
+    first, finish = draws.phases
+    among = np.unique(np.concatenate([first, finish, draws.judges]))
+    steps = (len(first) + len(finish)) // config.major_batch
+    trainer = Trainer(start, replay, among, steps, config, progress)
+    trainer.train(first)
+    if len(draws.judges):
+        gains = trainer.gains(draws.judges)
         metrics |= {"gate_gain": float(gains.mean()), "gate_z": z_of_mean(gains)}
     accepted = metrics.get("gate_z", 0.0) >= config.gate_z
     if accepted:
-        trainer.train(phases[1])
-    return (
-        trainer.mixed(start, max(new / (new + config.major_average), new / len(usable))),
-        metrics | {"loss": trainer.loss},
-        accepted,
-    )
+        trainer.train(finish)
+    share = max(draws.new / (draws.new + config.major_average), draws.new / len(draws.usable))
+    return trainer.mixed(start, share), metrics | {"loss": trainer.loss}, accepted
 
 
-def held_out(replay: Replay, usable: NDArray[np.int64], config: Config) -> NDArray[np.int64]:
-    """The newest `gate_share` of the usable experiences; none without an offline gate, or where they would say too little."""
-    if config.gate != "offline":
-        return usable[:0]
-    held = usable[len(usable) - int(len(usable) * config.gate_share) :]
-    return held if len(telling(replay, held)) >= GATE_LISTS else usable[:0]
+def held_out(replay: Replay, config: Config) -> Places:
+    """The newest `gate_share` of the usable experiences, none without an offline gate. Too few of them hold out nothing."""
+    usable = replay.informative()
+    return usable[len(usable) - int(len(usable) * config.gate_share) :] if config.gate == "offline" else usable[:0]
 
 
-def telling(replay: Replay, among: NDArray[np.int64]) -> NDArray[np.int64]:
+def telling(replay: Replay, among: Places) -> Places:
     """Those in which one slot was preferred to another."""
     return among[[len(preference_pairs(replay.experiences[i])) > 0 for i in among]]
 

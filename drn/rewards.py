@@ -1,6 +1,7 @@
 """r = r_click + β·r_active: what one shown article earned at once, and what the reader's return adds.  [DRN §4.3]"""
 
-from collections.abc import Iterator
+from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
@@ -14,30 +15,69 @@ DWELL = "dwell"  # its value is seconds of reading
 SEEN = "seen"  # the app reports that the article was on the screen
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Reactions:
+    """What was told of one list's k slots: each event once, with the slot of its article."""
+
+    size: int  # k
+    events: tuple[tuple[int, Event], ...]
+    reported: bool  # whether the app told what was on the screen
+
+    @classmethod
+    def of(cls, closed: ClosedImpression) -> "Reactions":
+        """The events of articles that were in the list."""
+        slots = {article: slot for slot, article in enumerate(closed.impression.article_ids)}
+        events = tuple([(slots[event.article_id], event) for event in closed.events if event.article_id in slots])
+        return cls(len(slots), events, reported(closed))
+
+    def clicked(self) -> Bools:
+        """(k,) The slots whose article was clicked."""
+        return self._where(slot for slot, event in self.events if event.type == CLICK)
+
+    def examined(self) -> Bools:
+        """(k,) The slots that the reader is taken to have looked at.
+
+        Whatever an event is about was looked at. Besides, where the app does not report what was seen: everything up to one
+        below the last click. Without any event nobody knows, and nothing counts as examined.
+        """
+        mask = self._where(slot for slot, _ in self.events)
+        if not self.reported:
+            mask[: max((slot for slot, event in self.events if event.type == CLICK), default=-2) + 2] = True
+        return mask
+
+    def exposed(self) -> Bools:
+        """(k,) The slots that the reader may have looked at: reported as seen or used, or all where the app reports no SEEN."""
+        return self._where(slot for slot, _ in self.events) if self.reported else np.ones(self.size, np.bool_)
+
+    def rewards(self, config: Config) -> Floats:
+        """r_click per slot: the click's reward, that of every other kind of event once, and dwell's.  (k,)
+
+        Dwell earns dwell_reward · (1 − exp(−seconds / dwell_scale)) over all its seconds. What is reported twice counts once.
+        """
+        rewards = np.zeros(self.size, np.float64)
+        dwelt = np.zeros_like(rewards)
+        for slot, event in self.events:
+            if event.type == DWELL:
+                dwelt[slot] += max(event.value or 0.0, 0.0)
+        for slot, kind in dict.fromkeys([(slot, event.type) for slot, event in self.events]):
+            rewards[slot] += config.event_rewards.get(kind, 0.0)
+        rewards += config.click_reward * self.clicked()
+        rewards += config.dwell_reward * -np.expm1(-dwelt / config.dwell_scale)
+        return rewards.astype(np.float32)
+
+    def _where(self, slots: Iterable[int]) -> Bools:
+        mask = np.zeros(self.size, np.bool_)
+        mask[[*slots]] = True
+        return mask
+
+
 def clicked(closed: ClosedImpression) -> Bools:
     """(k,) The slots whose article was clicked."""
-    mask = np.zeros(len(closed.impression.interleaving.shown), np.bool_)
-    for slot, event in _by_slot(closed):
-        mask[slot] |= event.type == CLICK
-    return mask
-
-
-def examined(closed: ClosedImpression) -> Bools:
-    """(k,) The slots that the reader is taken to have looked at.
-
-    Whatever an event is about was looked at. Besides, where the app does not report what was seen: everything up to one
-    below the last click. Without any event nobody knows, and nothing counts as examined.
-    """
-    clicks = clicked(closed)
-    events = [(slot, event.type) for slot, event in _by_slot(closed)]
-    last = int(np.flatnonzero(clicks)[-1]) + 1 if clicks.any() and not any(kind == SEEN for _, kind in events) else -1
-    mask = np.arange(len(clicks)) <= last  # (k,)
-    mask[[slot for slot, _ in events]] = True
-    return mask
+    return Reactions.of(closed).clicked()
 
 
 def is_examined(closed: ClosedImpression) -> bool:
-    """Whether `examined` holds of any slot: an event is about one of them."""
+    """Whether `Reactions.examined` holds of any slot: an event is about one of them."""
     shown = frozenset(closed.impression.article_ids)
     return any(event.article_id in shown for event in closed.events)
 
@@ -45,35 +85,6 @@ def is_examined(closed: ClosedImpression) -> bool:
 def reported(closed: ClosedImpression) -> bool:
     """Whether the app told what was on the screen."""
     return any(event.type == SEEN for event in closed.events)
-
-
-def exposed(closed: ClosedImpression) -> Bools:
-    """(k,) The slots that the reader may have looked at: those reported as seen or used, or all where the app reports no SEEN."""
-    mask = np.full(len(closed.impression.interleaving.shown), not reported(closed))
-    mask[[slot for slot, _ in _by_slot(closed)]] = True
-    return mask
-
-
-def slot_rewards(closed: ClosedImpression, config: Config) -> Floats:
-    """r_click per slot: the click's reward, that of every other kind of event once, and dwell's.
-
-    Dwell earns dwell_reward · (1 − exp(−seconds / dwell_scale)) over all its seconds. What is reported twice counts once.
-
-    Returns:
-        (k,)
-    """
-    rewards = np.zeros(len(closed.impression.interleaving.shown), np.float64)
-    dwelt = np.zeros_like(rewards)
-    kinds: set[tuple[int, str]] = set()
-    for slot, event in _by_slot(closed):
-        if event.type == DWELL:
-            dwelt[slot] += max(event.value or 0.0, 0.0)
-        if (slot, event.type) not in kinds:
-            kinds.add((slot, event.type))
-            rewards[slot] += config.event_rewards.get(event.type, 0.0)
-    rewards += config.click_reward * clicked(closed)
-    rewards += config.dwell_reward * -np.expm1(-dwelt / config.dwell_scale)
-    return rewards.astype(np.float32)
 
 
 def active_reward(
@@ -107,11 +118,3 @@ def active_reward(
         start = config.initial_activeness if level is None else level
         return min(1.0, start * float(np.exp(-expected)) + config.activeness_per_return * returned)
     return config.activeness_per_return * (returned - expected)
-
-
-def _by_slot(closed: ClosedImpression) -> Iterator[tuple[int, Event]]:
-    """The events of articles that were in the list, with their slots."""
-    slots = {article: slot for slot, article in enumerate(closed.impression.article_ids)}
-    for event in closed.events:
-        if event.article_id in slots:
-            yield slots[event.article_id], event

@@ -12,8 +12,8 @@ from drn.config import Config
 from drn.errors import InvalidInput
 from drn.features import encode
 from drn.interleaving import ranks, swap_ratios
-from drn.rewards import active_reward, clicked, examined, exposed, reported, slot_rewards
-from drn.types import Bools, ClosedImpression, Floats, Inputs, Ints, Observation
+from drn.rewards import Reactions, active_reward, is_examined
+from drn.types import Bools, ClosedImpression, Entry, Floats, Inputs, Ints, Observation
 
 TERMINAL = -1
 
@@ -55,8 +55,8 @@ class Link:
 
 def experience(closed: ClosedImpression, config: Config, now: datetime, link: Link = Link()) -> Experience:
     """One closed impression as training material. r = r_click + β·r_active in every slot. [DRN §4.2]"""
-    impression = closed.impression
-    reward = slot_rewards(closed, config)  # (k,)
+    impression, told = closed.impression, Reactions.of(closed)
+    reward = told.rewards(config)  # (k,)
     if impression.user_id is not None:  # nobody can tell whether an anonymous reader came back
         active = active_reward(impression.at, link.returned_at, now, config, level=link.level)
         reward = reward + np.float32(config.beta * active)
@@ -64,15 +64,15 @@ def experience(closed: ClosedImpression, config: Config, now: datetime, link: Li
         features=impression.observation,
         at=impression.at.timestamp(),
         shown=impression.interleaving.shown,
-        clicked=clicked(closed),
-        examined=examined(closed),
+        clicked=told.clicked(),
+        examined=told.examined(),
         pinned=impression.interleaving.pinned,
         reward=reward,
         current_scores=impression.current_scores,
         explore_scores=impression.explore_scores,
         drawn=impression.explore,
-        reported=reported(closed),
-        exposed=exposed(closed),
+        reported=told.reported,
+        exposed=told.exposed(),
     )
 
 
@@ -108,30 +108,34 @@ def pair_weights(experience: Experience, pairs: NDArray[np.intp], config: Config
     return np.asarray(ratios, np.float32)
 
 
-def links(closed: Sequence[ClosedImpression], config: Config) -> list[Link]:
-    """For each impression its next state, its reader's return and activeness, as far as `closed` tells.
+def entry(closed: ClosedImpression) -> Entry:
+    return Entry(closed.seq, closed.impression.at, closed.impression.user_id, is_examined(closed))
+
+
+def links(entries: Sequence[Entry], config: Config) -> list[Link]:
+    """For each list its next state, its reader's return and activeness, as far as `entries` tell.
 
     s' is the same reader's next request with *its* logged candidates. It is TERMINAL where the reader stayed away
     longer than `session_gap`, was not seen again, or is anonymous.
     """
-    found = [Link()] * len(closed)
+    found = [Link()] * len(entries)
     last: dict[str, int] = {}
-    for i in in_time_order(closed):
-        impression = closed[i].impression
-        if impression.user_id is None:
+    for i in in_time_order(entries):
+        at, user_id = entries[i].at, entries[i].user_id
+        if user_id is None:
             continue
         level = config.initial_activeness
-        before = last.get(impression.user_id)
+        before = last.get(user_id)
         if before is not None:
-            away = (impression.at - closed[before].impression.at).total_seconds()
+            away = (at - entries[before].at).total_seconds()
             earlier = found[before].level or 0.0
             level = min(1.0, earlier * exp(-config.return_hazard * away) + config.activeness_per_return)  # [DRN §4.3]
             goes_on = away <= config.session_gap
-            found[before] = Link(i if goes_on else TERMINAL, impression.at, earlier)
+            found[before] = Link(i if goes_on else TERMINAL, at, earlier)
         found[i] = Link(level=level)
-        last[impression.user_id] = i
+        last[user_id] = i
     return found
 
 
-def in_time_order(closed: Sequence[ClosedImpression]) -> Iterable[int]:
-    return sorted(range(len(closed)), key=lambda i: (closed[i].impression.at, closed[i].seq, i))
+def in_time_order(entries: Sequence[Entry]) -> Iterable[int]:
+    return sorted(range(len(entries)), key=lambda i: (entries[i].at, entries[i].seq, i))

@@ -178,6 +178,16 @@ class ClosedImpression:
     seq: int = 0  # its place in the log; a version's watermark is the last one that its line has consumed
 
 
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What has to be known of every closed impression in replay before some of them are drawn."""
+
+    seq: int
+    at: datetime
+    user_id: str | None
+    examined: bool  # whether anything is known about what its reader looked at
+
+
 class VersionKind(StrEnum):
     INITIAL = "initial"
     MINOR = "minor"

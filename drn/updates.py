@@ -21,7 +21,7 @@ from drn.model import freeze
 from drn.network import to_tensors, to_weights
 from drn.optimiser import Adam
 from drn.replay import Replay
-from drn.retraining import Progress, retrain
+from drn.retraining import Draws, Progress, draw, train
 from drn.rewards import clicked
 from drn.statistics import chances, reader_units
 from drn.transitions import Experience, experience
@@ -201,10 +201,18 @@ def major_update(
         progress: called with (steps done, steps in all)
     """
     replay = Replay.of(closed, config, now)
+    return trained(base, replay, drawn(base, replay, config, now), config, progress)
+
+
+def drawn(base: Version, replay: Replay, config: Config, now: datetime) -> Draws:
+    """What a major update of `base` learns from: of a replay of which only `retraining.held_out` has been read."""
     rng = np.random.default_rng(np.random.SeedSequence([config.root_seed, base.id, MAJOR_STREAM]))
-    weights, metrics, accepted = retrain(
-        base.model.current, replay, now.timestamp(), config, rng, progress, untrained=base.kind is VersionKind.INITIAL
-    )
+    return draw(replay, now.timestamp(), config, rng, untrained=base.kind is VersionKind.INITIAL)
+
+
+def trained(base: Version, replay: Replay, draws: Draws, config: Config, progress: Progress | None = None) -> Retrained:
+    """The major update on what was drawn; see `major_update`."""
+    weights, metrics, accepted = train(base.model.current, replay, draws, config, progress)
     return Retrained(weights, metrics, accepted, base.id, int(metrics["usable"]))
 
 

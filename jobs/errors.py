@@ -1,8 +1,18 @@
 """What can go wrong in a job or command, as one tree: the command line prints the message and ends with 1."""
 
+from drn.types import Entry
+
 
 class JobError(Exception):
     """Every error that this package raises on purpose."""
+
+
+class UnreadableLists(JobError):
+    """Impressions that seemed fit to learn from are damaged, or have been erased since."""
+
+    def __init__(self, entries: frozenset[Entry]) -> None:
+        super().__init__(f"{len(entries)} impressions cannot be read")
+        self.entries = entries
 
 
 class UnreadableLog(JobError):

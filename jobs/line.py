@@ -10,7 +10,6 @@ from jobs.runner import Skipped
 from service.settings import Settings
 from service.store import versions
 from service.store.engine import reading
-from service.store.impressions import ClosedRun
 
 NETWORK = ("activation", "advantage_layers", "value_layers")  # hyper-parameters that weights are made for
 WAYS_ON = (
@@ -51,6 +50,6 @@ async def configuration(engine: AsyncEngine, settings: Settings) -> Config:
     return settings.config() if head is None else head.config
 
 
-def unread(run: ClosedRun) -> dict[str, float]:
+def unread(number: int) -> dict[str, float]:
     """For metrics: the impressions that were stepped over, where there are any."""
-    return {"undecodable": float(run.undecodable)} if run.undecodable else {}
+    return {"undecodable": float(number)} if number else {}

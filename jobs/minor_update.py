@@ -33,7 +33,9 @@ async def minor_update(connection: AsyncConnection, config: Config, now: datetim
     run = await impressions.closed_after(connection, head.watermark, horizon, closed_before, now, head.schema, MINOR_LIMIT)
     closed = run.impressions
     if len(closed) < config.minor_impressions:
-        return Skipped(f"{len(closed)} closed impressions since the last update; {config.minor_impressions} needed", unread(run))
+        return Skipped(
+            f"{len(closed)} closed impressions since the last update; {config.minor_impressions} needed", unread(run.undecodable)
+        )
     update = past(run, await asyncio.to_thread(updates.minor_update, head, closed, config, now))
     await versions.append(connection, update.version)
     await duels.settle(connection, update)
@@ -43,7 +45,7 @@ async def minor_update(connection: AsyncConnection, config: Config, now: datetim
 def past(run: ClosedRun, update: MinorUpdate) -> MinorUpdate:
     """The update, its watermark behind the impressions that could not be read as well, and their number in its metrics."""
     version = update.version
-    return replace(update, version=replace(version, watermark=run.end, metrics={**version.metrics, **unread(run)}))
+    return replace(update, version=replace(version, watermark=run.end, metrics={**version.metrics, **unread(run.undecodable)}))
 
 
 MINOR = single_step("minor_update", minor_update)

@@ -1,5 +1,6 @@
 """An impression as a row and back, without loss: what was served can be derived again from what is stored."""
 
+import struct
 from collections.abc import Mapping, Sequence
 from string import ascii_letters, digits
 from typing import Any
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from sqlalchemy import RowMapping
 
 from drn.errors import CorruptCheckpoint
-from drn.features import pack, unpack
+from drn.features import MAGIC, SCHEMA, pack, unpack
 from drn.types import Context, Floats, Impression, Interleaving, Pin
 
 COLUMNS: Mapping[str, str] = {
@@ -37,6 +38,9 @@ COLUMNS: Mapping[str, str] = {
     "fallback": "text",
 }
 """The columns that hold the impression itself, with their types."""
+
+PREFIX = struct.pack("<4sH", MAGIC, SCHEMA)
+"""What every observation begins with that this release can read."""
 
 PLAIN = b",-.:_/" + (ascii_letters + digits).encode()
 """Of texts made of these, and commas between them, an array literal needs no quotes."""

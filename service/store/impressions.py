@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import structlog
-from sqlalchemy import BigInteger, Row, Select, Text, and_, bindparam, func, select, text
+from sqlalchemy import BigInteger, DateTime, LargeBinary, Row, Select, Text, and_, bindparam, func, select, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from drn.errors import CorruptCheckpoint, SchemaMismatch
-from drn.types import ClosedImpression, Event, Impression
+from drn.types import ClosedImpression, Entry, Event, Impression
 from service.store.feedback import events_of
-from service.store.impression_rows import COLUMNS, decode
+from service.store.impression_rows import COLUMNS, PREFIX, decode
 from service.store.impression_writer import ImpressionWriter
 from service.store.locks import Lock, hold
 from service.store.tables import feedback, impressions, model_versions, requests
@@ -32,6 +32,7 @@ __all__ = [
     "newest_closed",
     "reader_history",
     "shown_lists",
+    "these",
 ]
 
 log = structlog.get_logger(__name__)
@@ -175,17 +176,40 @@ async def closed_after(
     return ClosedRun(tuple(found), done, undecodable)
 
 
-async def newest_closed(connection: AsyncConnection, horizon: int, closed_before: datetime, schema: str, limit: int) -> ClosedRun:
-    """The newest closed impressions in the order of the log, with all their feedback so far. See `closed_after`."""
-    query = (
-        select(*WHOLE)
-        .where(impressions.c.seq <= horizon, impressions.c.at <= closed_before)
-        .order_by(impressions.c.seq.desc())
-        .limit(limit)
-    )
-    rows = (await connection.execute(query)).all()[::-1]
-    found, undecodable = await with_events(connection, rows, schema)
-    return ClosedRun(tuple(found), rows[-1].seq if rows else 0, undecodable)
+async def newest_closed(
+    connection: AsyncConnection, horizon: int, closed_before: datetime, schema: str, limit: int
+) -> tuple[list[Entry], int]:
+    """The newest closed impressions in the order of the log, and how many more there were that `schema` cannot read.
+
+    What else is in them is left where it is: a retraining draws but a share of them, and reads that with `these`.
+    """
+    rows = (
+        await connection.execute(ENTRIES, {"horizon": horizon, "before": closed_before, "limit": limit, "begins": PREFIX})
+    ).all()[::-1]
+    others = await made_for_others(connection, {row.version_id for row in rows}, schema)
+    found = [Entry(row.seq, row.at, row.user_id, row.examined) for row in rows if row.readable and row.version_id not in others]
+    return found, len(rows) - len(found)
+
+
+# Rows of this query are what a retraining costs most of, so they are plain: no types, no conversions.
+ENTRIES = text("""
+SELECT seq, at, user_id, version_id, substring(observation FOR length(:begins)) = :begins AS readable,
+    EXISTS (SELECT FROM feedback WHERE request_id = newest.request_id AND article_id = ANY(newest.shown)) AS examined
+FROM (
+    SELECT * FROM impressions WHERE seq <= :horizon AND at <= :before ORDER BY seq DESC LIMIT :limit
+) AS newest ORDER BY seq DESC
+""").bindparams(bindparam("begins", type_=LargeBinary), bindparam("before", type_=DateTime(timezone=True)))
+
+
+async def these(connection: AsyncConnection, entries: Sequence[Entry], schema: str) -> dict[int, ClosedImpression]:
+    """The impressions of these entries with their feedback so far, by seq; without those that cannot be read, or are gone."""
+    if not entries:
+        return {}
+    times = [one.at for one in entries]
+    wanted = bindparam("seqs", [one.seq for one in entries], type_=ARRAY(BigInteger))
+    query = select(*WHOLE).where(impressions.c.seq == wanted.any_(), impressions.c.at.between(min(times), max(times)))
+    found, _ = await with_events(connection, (await connection.execute(query)).all(), schema)
+    return {one.seq: one for one in found}
 
 
 async def with_events(

@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from drn.transitions import entry
 from drn.types import Interleaving, Pin
 from service.store import feedback, impressions
 from service.store.engine import libpq_url, reading, writing
@@ -151,10 +152,11 @@ async def test_newest_closed_skips_open_ones_and_keeps_the_order(
 ) -> None:
     for place, age in enumerate([60, 50, 5, 40, 30]):
         await writer.write(make_impression(f"r{place}", noon - timedelta(seconds=age)))
-    found = await impressions.newest_closed(connection, 5, noon - timedelta(seconds=10), "", 3)
-    assert [each.seq for each in found.impressions] == [2, 4, 5]
-    found = await impressions.newest_closed(connection, 4, noon - timedelta(seconds=10), "", 3)
-    assert [each.seq for each in found.impressions] == [1, 2, 4]
+    found, _ = await impressions.newest_closed(connection, 5, noon - timedelta(seconds=10), "", 3)
+    assert [each.seq for each in found] == [2, 4, 5]
+    found, _ = await impressions.newest_closed(connection, 4, noon - timedelta(seconds=10), "", 3)
+    assert [each.seq for each in found] == [1, 2, 4]
+    assert sorted(await impressions.these(connection, found, "")) == [1, 2, 4]
 
 
 async def test_an_impression_of_a_clock_that_is_ahead_closes_with_those_behind_it(
@@ -195,8 +197,9 @@ async def test_what_cannot_be_read_is_stepped_over_and_counted(
     assert ([each.seq for each in run.impressions], run.end, run.undecodable) == ([2, 5, 7], 8, 5)
     run = await impressions.closed_after(connection, 0, 8, noon, noon, "these", 2)  # those stepped over do not count
     assert ([each.seq for each in run.impressions], run.end, run.undecodable) == ([2, 5], 5, 3)
-    run = await impressions.newest_closed(connection, 8, noon, "these", 4)
-    assert ([each.seq for each in run.impressions], run.undecodable) == ([5, 7], 2)
+    found, unreadable = await impressions.newest_closed(connection, 8, noon, "these", 6)
+    assert ([each.seq for each in found], unreadable) == ([4, 5, 7], 3)
+    assert sorted(await impressions.these(connection, found, "these")) == [5, 7]  # the stray one shows when it is read
 
 
 VERSION_1 = """
@@ -224,6 +227,23 @@ async def test_closed_impressions_carry_their_feedback_in_the_order_of_the_log(
     assert second.events == ()
     assert third.events == (events[2],)
     assert_equal(third.impression, written[2])
+
+
+async def test_an_entry_says_what_is_read_when_it_is_drawn(
+    engine: AsyncEngine, writer: ImpressionWriter, make_impression: Make, make_event: Make, noon: datetime
+) -> None:
+    for i in range(3):
+        await writer.write(make_impression(f"r{i}", noon - timedelta(seconds=i), user_id=None if i == 1 else "u1"))
+    events = [make_event("credited", request_id="r0", user_id="u1"), make_event("organic", user_id="u1")]
+    async with writing(engine) as connection:
+        await feedback.record(connection, events, "w1", noon)
+    async with reading(engine) as connection:
+        entries, unreadable = await impressions.newest_closed(connection, 3, noon, "", 10)
+        read = await impressions.these(connection, entries, "")
+        assert await impressions.these(connection, [], "") == {}
+    assert unreadable == 0
+    assert entries == [entry(read[seq]) for seq in (1, 2, 3)]
+    assert [one.examined for one in entries] == [True, False, False]
 
 
 async def test_the_horizon_waits_for_a_slow_writer(

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from drn.config import Config
-from drn.transitions import TERMINAL, Experience, links, preference_pairs
-from drn.types import ClosedImpression, Context, Impression, Interleaving, Observation
+from drn.transitions import TERMINAL, Experience, entry, links, preference_pairs
+from drn.types import ClosedImpression, Context, Entry, Impression, Interleaving, Observation
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 EMPTY = Interleaving(np.zeros(0, np.int32), np.zeros(0, np.float32), np.zeros(0, np.float32), np.zeros(0, np.bool_))
@@ -20,6 +20,10 @@ def visit(seq: int, minutes: int, user: str | None) -> ClosedImpression:
     return ClosedImpression(impression, (), seq)
 
 
+def entries(log: list[ClosedImpression]) -> list[Entry]:
+    return [entry(one) for one in log]
+
+
 VISITS = st.lists(st.tuples(st.integers(0, 200), st.sampled_from(["u", "v", "w", None])), max_size=30).map(
     lambda drawn: [visit(seq, *one) for seq, one in enumerate(drawn, start=1)]
 )
@@ -27,7 +31,7 @@ VISITS = st.lists(st.tuples(st.integers(0, 200), st.sampled_from(["u", "v", "w",
 
 @given(VISITS)
 def test_next_states_are_chains_forward_in_time_of_one_reader(log):
-    found = links(log, CONFIG)
+    found = links(entries(log), CONFIG)
     successors = [link.successor for link in found if link.successor != TERMINAL]
     assert len(set(successors)) == len(successors)
     for before, link in zip(log, found, strict=True):
@@ -40,7 +44,7 @@ def test_next_states_are_chains_forward_in_time_of_one_reader(log):
 
 @given(VISITS)
 def test_every_reader_has_exactly_one_last_visit(log):
-    found = links(log, CONFIG)
+    found = links(entries(log), CONFIG)
     last = [one.impression.user_id for one, link in zip(log, found, strict=True) if link.returned_at is None]
     known = [user for user in last if user is not None]
     assert sorted(known) == sorted({one.impression.user_id for one in log} - {None})
@@ -48,7 +52,7 @@ def test_every_reader_has_exactly_one_last_visit(log):
 
 @given(VISITS)
 def test_activeness_never_leaves_its_range(log):
-    assert all(link.level is None or 0 < link.level <= 1 for link in links(log, CONFIG))
+    assert all(link.level is None or 0 < link.level <= 1 for link in links(entries(log), CONFIG))
 
 
 @given(st.lists(st.tuples(st.booleans(), st.booleans(), st.booleans()), max_size=12))

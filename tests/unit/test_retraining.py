@@ -5,7 +5,7 @@ import pytest
 
 from drn.config import Config
 from drn.replay import Replay
-from drn.retraining import Trainer, held_out, retrain, z_of_mean
+from drn.retraining import Draws, Trainer, draw, held_out, retrain, z_of_mean
 from drn.transitions import TERMINAL, Experience
 from drn.types import Inputs, Weights
 
@@ -147,7 +147,16 @@ def many(count: int, clicked: list[bool]) -> Replay:
 def test_the_newest_share_judges():
     config = replace(CONFIG, gate="offline", gate_share=0.1)
     replay = many(300, [True, False])
-    assert held_out(replay, replay.informative(), config).tolist() == list(range(270, 300))
+    draws = draw(replay, 300.0, config, np.random.default_rng(0))
+    assert held_out(replay, config).tolist() == draws.judges.tolist() == list(range(270, 300))
+    assert draws.phases[0].max() < 270
+
+
+def test_a_retraining_looks_at_what_is_drawn_and_what_follows_it_and_nothing_else():
+    held = Replay([FIRST] * 6, np.array([3, 4, 5, TERMINAL, TERMINAL, TERMINAL]))
+    draws = Draws(np.arange(6), 1, np.array([5]), (np.array([0, 0]), np.array([1])))
+    assert draws.needed(held, replace(CONFIG, gamma=0.4)).tolist() == [0, 1, 3, 4, 5]
+    assert draws.needed(held, replace(CONFIG, gamma=0.0)).tolist() == [0, 1, 5]
 
 
 def test_too_few_judges_or_no_gate_hold_nothing_back():
@@ -157,7 +166,9 @@ def test_too_few_judges_or_no_gate_hold_nothing_back():
         (many(300, [True, True]), config),
         (many(300, [True, False]), CONFIG),
     ):
-        assert not len(held_out(replay, replay.informative(), setting))
+        draws = draw(replay, 300.0, setting, np.random.default_rng(0))
+        assert not len(draws.judges)
+        assert not len(draws.phases[1])
 
 
 def test_a_network_that_got_worse_on_the_newest_lists_is_refused():

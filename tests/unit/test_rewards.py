@@ -5,7 +5,7 @@ import pytest
 
 from drn.activeness import Hazard
 from drn.config import Config
-from drn.rewards import active_reward, clicked, examined, exposed, is_examined, reported, slot_rewards
+from drn.rewards import Reactions, active_reward, clicked, is_examined, reported
 from drn.types import ClosedImpression, Context, Event, Impression, Interleaving, Observation
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -46,7 +46,7 @@ def closed(*events: tuple[str, str] | tuple[str, str, float], shown: tuple[int, 
     ],
 )
 def test_whatever_was_shown_may_have_been_looked_at_unless_the_app_says_what_was(events, expected):
-    assert "".join(np.array(IDS)[exposed(closed(*events))]) == expected
+    assert "".join(np.array(IDS)[Reactions.of(closed(*events)).exposed()]) == expected
 
 
 def test_clicks_are_found_by_slot_not_by_candidate():
@@ -56,8 +56,8 @@ def test_clicks_are_found_by_slot_not_by_candidate():
 def test_events_of_articles_that_were_not_in_the_list_are_nothing():
     one = closed(("e", "click"), ("e", "seen"), ("zzz", "like"), shown=(0, 1))
     assert not clicked(one).any()
-    assert not examined(one).any()
-    assert not slot_rewards(one, Config()).any()
+    assert not Reactions.of(one).examined().any()
+    assert not Reactions.of(one).rewards(Config()).any()
 
 
 @pytest.mark.parametrize(
@@ -75,14 +75,14 @@ def test_events_of_articles_that_were_not_in_the_list_are_nothing():
     ],
 )
 def test_examined_is_what_was_reported_or_up_to_one_below_the_last_click(events, expected):
-    assert [article for article, seen in zip(IDS, examined(closed(*events)), strict=True) if seen] == expected
+    assert [article for article, seen in zip(IDS, Reactions.of(closed(*events)).examined(), strict=True) if seen] == expected
 
 
 @pytest.mark.parametrize(
     "events", [(), (("a", "click"),), (("e", "hide"), ("zz", "click")), (("zz", "click"),), (("c", "seen"),)]
 )
 def test_a_list_is_examined_if_one_of_its_slots_is(events):
-    assert is_examined(closed(*events)) == examined(closed(*events)).any()
+    assert is_examined(closed(*events)) == Reactions.of(closed(*events)).examined().any()
 
 
 def test_only_the_apps_own_report_says_what_was_seen():
@@ -93,16 +93,17 @@ def test_only_the_apps_own_report_says_what_was_seen():
 def test_rewards_add_up_per_slot():
     config = Config(event_rewards={"like": 0.5, "hide": -1.0}, dwell_reward=2.0, dwell_scale=30.0)
     one = closed(("a", "click"), ("a", "like"), ("b", "hide"), ("c", "dwell", 10.0), ("c", "dwell", 20.0), ("d", "print"))
-    assert slot_rewards(one, config) == pytest.approx([1.5, -1.0, 2 * (1 - np.exp(-1)), 0.0, 0.0])
+    assert Reactions.of(one).rewards(config) == pytest.approx([1.5, -1.0, 2 * (1 - np.exp(-1)), 0.0, 0.0])
 
 
 def test_what_is_reported_twice_counts_once():
-    assert slot_rewards(closed(("a", "like"), ("a", "click"), ("a", "like"), ("a", "click")), Config())[0] == 1.5
+    one = closed(("a", "like"), ("a", "click"), ("a", "like"), ("a", "click"))
+    assert Reactions.of(one).rewards(Config())[0] == 1.5
 
 
 def test_dwell_of_nothing_or_less_earns_nothing():
     one = closed(("a", "dwell"), ("b", "dwell", -50.0))
-    assert slot_rewards(one, Config(dwell_reward=1.0)).tolist() == [0.0] * 5
+    assert Reactions.of(one).rewards(Config(dwell_reward=1.0)).tolist() == [0.0] * 5
 
 
 HOUR = timedelta(hours=1)

@@ -8,8 +8,19 @@ from drn.config import Config
 from drn.errors import InvalidInput
 from drn.features import encode, input_shape
 from drn.interleaving import ranks, swap_ratios
-from drn.transitions import TERMINAL, Experience, Link, experience, inputs_of, links, pair_weights, preference_pairs, shown_inputs
-from drn.types import ClosedImpression, Context, Event, Impression, Inputs, Interleaving, Observation
+from drn.transitions import (
+    TERMINAL,
+    Experience,
+    Link,
+    entry,
+    experience,
+    inputs_of,
+    links,
+    pair_weights,
+    preference_pairs,
+    shown_inputs,
+)
+from drn.types import ClosedImpression, Context, Entry, Event, Impression, Inputs, Interleaving, Observation
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 CONFIG = Config(provider_slots=2, category_slots=3, topic_slots=2, entity_slots=2, word_slots=2, embedding_size=0)
@@ -55,6 +66,10 @@ def visit(minutes: float, user: str | None = "u", clicks: tuple[str, ...] = (), 
     )
     events = tuple(Event(f"{seq}{article}", article, "click", impression.at, None, f"r{seq}") for article in clicks)
     return ClosedImpression(impression, events, seq)
+
+
+def entries(log: list[ClosedImpression]) -> list[Entry]:
+    return [entry(one) for one in log]
 
 
 def test_an_experience_is_what_was_logged():
@@ -137,25 +152,25 @@ def test_where_the_app_reports_what_was_seen_places_say_nothing():
 
 def test_the_next_state_is_the_same_readers_next_request():
     log = [visit(0, "u", seq=1), visit(1, "v", seq=2), visit(5, "u", seq=3), visit(6, "v", seq=4)]
-    assert [link.successor for link in links(log, CONFIG)] == [2, 3, TERMINAL, TERMINAL]
+    assert [link.successor for link in links(entries(log), CONFIG)] == [2, 3, TERMINAL, TERMINAL]
 
 
 @pytest.mark.parametrize(("minutes", "successor"), [(30, 1), (30.1, TERMINAL)])
 def test_an_episode_ends_with_the_session_but_a_late_return_is_a_return(minutes, successor):
-    link = links([visit(0, seq=1), visit(minutes, seq=2)], CONFIG)[0]
+    link = links(entries([visit(0, seq=1), visit(minutes, seq=2)]), CONFIG)[0]
     assert link.successor == successor
     assert link.returned_at == NOON + timedelta(minutes=minutes)
 
 
 def test_anonymous_requests_are_not_one_reader():
-    assert links([visit(0, None, seq=1), visit(1, None, seq=2)], CONFIG) == [Link(), Link()]
+    assert links(entries([visit(0, None, seq=1), visit(1, None, seq=2)]), CONFIG) == [Link(), Link()]
 
 
 def test_time_decides_where_the_log_got_two_requests_in_the_other_order():
-    assert [link.successor for link in links([visit(2, seq=1), visit(1, seq=2)], CONFIG)] == [TERMINAL, 0]
+    assert [link.successor for link in links(entries([visit(2, seq=1), visit(1, seq=2)]), CONFIG)] == [TERMINAL, 0]
 
 
 def test_activeness_decays_and_rises_with_every_return():
     """S0 = .5; after an hour .5·e^(−.0432) + .32 = .798860; another hour later .798860·e^(−.0432) + .32, capped at 1."""
-    levels = [link.level for link in links([visit(0, seq=1), visit(60, seq=2), visit(120, seq=3)], CONFIG)]
+    levels = [link.level for link in links(entries([visit(0, seq=1), visit(60, seq=2), visit(120, seq=3)]), CONFIG)]
     assert levels == pytest.approx([0.5, 0.798860, 1.0], abs=1e-6)

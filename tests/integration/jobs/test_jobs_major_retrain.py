@@ -135,8 +135,9 @@ async def test_late_clicks_are_learned_by_the_next_major_update_only(site: Any) 
     await feedback.record(site.node, [late], site.clock.now)
     assert (await site.run(MINOR)) == Skipped("0 closed impressions since the last update; 1 needed")
     async with reading(site.engine) as connection:
-        run = await impressions.newest_closed(connection, 10**9, site.clock.now, before.schema, 100)
-        seen = {one.impression.request_id: len(one.events) for one in run.impressions}
+        entries, _ = await impressions.newest_closed(connection, 10**9, site.clock.now, before.schema, 100)
+        found = await impressions.these(connection, entries, before.schema)
+        seen = {one.impression.request_id: len(one.events) for one in found.values()}
         assert (await versions.head_id(connection)) == 2
     assert seen["r1"] == 2
     assert isinstance(await site.run(major_retrain()), Published)
@@ -149,3 +150,12 @@ async def test_what_cannot_be_read_is_left_out_of_replay(site: Any) -> None:
         await connection.execute(text("UPDATE impressions SET observation = 'garbage' WHERE seq IN (3, 20)"))
     outcome = await site.run(major_retrain())
     assert (outcome.detail["replay"], outcome.detail["undecodable"]) == (18.0, 2.0)
+
+
+async def test_damage_that_shows_only_when_a_list_is_read_is_left_out_as_well(site: Any) -> None:
+    await site.visit(20)
+    await site.close()
+    async with writing(site.engine) as connection:
+        await connection.execute(text("UPDATE impressions SET observation = observation || '\\x00' WHERE seq <= 10"))
+    outcome = await site.run(major_retrain())
+    assert (outcome.detail["replay"], outcome.detail["undecodable"]) == (10.0, 10.0)
