@@ -11,6 +11,7 @@ from sqlalchemy import event, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from drn.errors import CorruptCheckpoint
+from drn.types import Entry
 from service.store import articles, counters, feedback, impressions, partitions
 from service.store.engine import create_engine, reading, writing
 
@@ -149,6 +150,10 @@ async def test_the_replay_of_a_retraining(filled: AsyncConnection, first: dateti
     found = await scans(filled, lambda: impressions.newest_closed(filled, newest, first + timedelta(days=DAYS), "any", 20))
     assert_indexed([scan for scan in found if scan.relation != "model_versions"], days=DAYS)  # empty here, so read whole
     assert sum(scan.rows for scan in found) <= 200
+    drawn = [Entry(seq, first + timedelta(days=day), None, True) for seq, day in ((newest - 9, 0), (newest, DAYS))]
+    found = await scans(filled, lambda: impressions.these(filled, drawn, "any"))
+    assert_indexed([scan for scan in found if scan.relation != "model_versions"], days=DAYS)
+    assert sum(scan.rows for scan in found) <= 20
 
 
 async def undecodable(rows: Awaitable[Any]) -> None:
