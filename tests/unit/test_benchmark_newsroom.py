@@ -25,7 +25,7 @@ from benchmarks.learning.newsroom.regressions import (
     wide_and_deep,
 )
 from benchmarks.learning.newsroom.simple import Popularity
-from benchmarks.learning.newsroom.table import Result, finished, markdown, record, recovered_after, rows, total
+from benchmarks.learning.newsroom.table import Result, finished, markdown, record, recovered_after, rows, total, verdict
 from drn.audience import Audience
 from drn.config import Config
 from drn.loop import Update
@@ -259,12 +259,40 @@ def test_what_was_shown_is_held_against_what_it_would_have_been_without_explorin
     assert 0 < counts.quality < 0.5
 
 
+def recovered(quality, bar=0.0):
+    """Of one seed with one list per quarter of a day, after a shift on day 2."""
+    return recovered_after(np.array([quality]), np.ones((1, len(quality))), 2, bar)
+
+
 def test_recovery_by_hand():
     """Quality 1 until day 2; then .5 for a day and a half, then 1: a whole day is back from 1.5 days after the shift."""
-    quality = np.array([1.0] * 8 + [0.5] * 6 + [1.0] * 6)
-    assert recovered_after(quality, np.ones(20), shift_day=2) == 1.5
-    assert recovered_after(np.array([1.0] * 8 + [0.5] * 12), np.ones(20), shift_day=2) == np.inf
-    assert recovered_after(np.full(20, 0.7), np.ones(20), shift_day=2) == 0
+    assert recovered([1.0] * 8 + [0.5] * 6 + [1.0] * 6) == 1.5
+    assert recovered([1.0] * 8 + [0.5] * 12) == np.inf
+    assert recovered([0.7] * 20) == 0
+
+
+def test_who_had_nothing_to_lose_has_recovered_when_they_are_where_the_best_retrained_peer_was():
+    """At .3 all the time: nothing was lost, and nothing regained. From .3 to .9: with .95 · .8 = .76, when that is reached."""
+    assert recovered([0.3] * 20, bar=0.8) == np.inf
+    assert recovered([0.3] * 12 + [0.9] * 8, bar=0.8) == 1.0
+    assert recovered([1.0] * 8 + [0.7] * 4 + [1.0] * 8, bar=0.8) == 1.0  # its own level is the higher one
+
+
+def test_all_are_held_against_the_best_retrained_peer():
+    def run(method, quality):
+        return Result(Task(method, 0), tuple(Counts(slots=1, habit=1.0, judged=1, ndcg=one) for one in quality))
+
+    table = rows(
+        [
+            run("drn", [0.9] * 8 + [0.5] * 4 + [0.9] * 12),
+            run("lr", [0.8] * 8 + [0.5] * 8 + [0.8] * 8),
+            run("fm", [0.3] * 24),
+            run("linucb", [1.0] * 8 + [0.6] * 16),
+        ],
+        2,
+    )
+    assert [row.recovery.days for row in table] == [1.0, 2.0, np.inf, np.inf]
+    assert verdict(table)[-1] == "recovery: drn 1.00 [1.00, 1.00] days, best retrained peer lr 2.00 [2.00, 2.00]: at most half"
 
 
 def test_an_interval_by_hand():

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from benchmarks.learning.chart import Points, write_chart
 from benchmarks.learning.newsroom.judge import BINS_PER_DAY
-from benchmarks.learning.newsroom.methods import OURS, ROWS, Options, Result, perform, tasks
+from benchmarks.learning.newsroom.methods import OURS, Options, Result, perform, tasks
 from benchmarks.learning.newsroom.table import finished, markdown, record, rows, total, verdict
 from benchmarks.learning.pool import perform as in_processes
 from drn.errors import InvalidInput
@@ -37,7 +37,7 @@ def benchmark(options: Options, workers: int, csv: Path | None, picture: Path | 
     results.sort(key=lambda one: every.index(one.task))
     table = sorted(rows(results, options.shift_day), key=lambda row: options.methods.index(row.method))
     print(markdown(table) if as_markdown else "\n".join(map(str, table)))
-    print("\n".join(verdict(table, [name for name, row in ROWS.items() if row.retrained])))
+    print("\n".join(verdict(table)))
     if picture:
         title = f"Clicks per article shown, mean of {len(options.seeds)} seeds"
         marks = () if options.shift_day is None else (options.shift_day,)

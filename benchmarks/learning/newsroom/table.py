@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass, fields
 from functools import reduce
+from math import isfinite
 from operator import add
 from pathlib import Path
 
@@ -14,12 +15,12 @@ from numpy.typing import NDArray
 
 from benchmarks.learning.intervals import interval
 from benchmarks.learning.newsroom.judge import BINS_PER_DAY, Counts
-from benchmarks.learning.newsroom.methods import OURS, Options, Result, Task
+from benchmarks.learning.newsroom.methods import OURS, ROWS, Options, Result, Task
 
 COUNTED = tuple(spec.name for spec in fields(Counts))
 HEADER = ("settings", "signal", "method", "seed", "quarter", *COUNTED)
 BEFORE_DAYS = 5  # what quality was before a shift
-REGAINED = 0.95  # of it, at which a method has recovered
+REGAINED = 0.95  # of what a method had, or the best retrained peer if that had more: there it has recovered
 RESAMPLES = 400
 
 Doubles = NDArray[np.float64]
@@ -92,11 +93,17 @@ def rows(results: Sequence[Result], shift_day: int | None) -> list[Row]:
     for one in results:
         by_method[one.task.method][one.task.seed] = one.bins
     totals = {method: {seed: total(bins) for seed, bins in runs.items()} for method, runs in by_method.items()}
-    return [row(method, by_method[method], totals, shift_day) for method in by_method]
+    peers = [runs.values() for method, runs in by_method.items() if ROWS[method].retrained]
+    bar = 0.0 if shift_day is None else max((level_before(*curves(list(runs)), shift_day) for runs in peers), default=0.0)
+    return [row(method, by_method[method], totals, shift_day, bar) for method in by_method]
 
 
 def row(
-    method: str, runs: Mapping[int, tuple[Counts, ...]], totals: Mapping[str, Mapping[int, Counts]], shift_day: int | None
+    method: str,
+    runs: Mapping[int, tuple[Counts, ...]],
+    totals: Mapping[str, Mapping[int, Counts]],
+    shift_day: int | None,
+    bar: float,
 ) -> Row:
     own = totals[method]
 
@@ -116,7 +123,7 @@ def row(
         ils=over_seeds(lambda counts: counts.ils),
         returns=over_seeds(lambda counts: counts.returns),
         regret=over_seeds(lambda counts: counts.regret),
-        recovery=None if shift_day is None else recovery(list(runs.values()), shift_day),
+        recovery=None if shift_day is None else recovery(list(runs.values()), shift_day, bar),
         ctr_gap=gap(lambda counts: counts.ctr),
         returns_gap=gap(lambda counts: counts.returns),
         runs=len(runs),
@@ -127,31 +134,41 @@ def total(bins: Iterable[Counts]) -> Counts:
     return reduce(add, bins, Counts())
 
 
-def recovery(runs: Sequence[Sequence[Counts]], shift_day: int) -> Recovery:
+def recovery(runs: Sequence[Sequence[Counts]], shift_day: int, bar: float) -> Recovery:
     """How long quality took to come back, for the mean over seeds, with a bootstrap over seeds beside it."""
-    quality = np.array([[counts.ndcg for counts in bins] for bins in runs])  # (seeds, quarters)
-    judged = np.array([[counts.judged for counts in bins] for bins in runs])  # (seeds, quarters)
+    quality, judged = curves(runs)
     rng = np.random.default_rng(0)
     drawn = rng.integers(len(runs), size=(RESAMPLES, len(runs)))
-    again = [recovered_after(quality[seeds].sum(axis=0), judged[seeds].sum(axis=0), shift_day) for seeds in drawn]
+    again = [recovered_after(quality[seeds], judged[seeds], shift_day, bar) for seeds in drawn]
     low, high = np.quantile(again, (0.025, 0.975), method="nearest")
-    return Recovery(recovered_after(quality.sum(axis=0), judged.sum(axis=0), shift_day), float(low), float(high))
+    return Recovery(recovered_after(quality, judged, shift_day, bar), float(low), float(high))
 
 
-def recovered_after(quality: Doubles, judged: Doubles, shift_day: int) -> float:
-    """Days after the shift from which on a day's mean quality is at least 95 % of that of the five days before it; inf if none.
+def curves(runs: Sequence[Sequence[Counts]]) -> tuple[Doubles, Doubles]:
+    """Sums of nDCG over lists by quarter of a day, and how many lists there were.  (seeds, quarters), (seeds, quarters)"""
+    quality = np.array([[counts.ndcg for counts in bins] for bins in runs], np.float64)
+    return quality, np.array([[counts.judged for counts in bins] for bins in runs], np.float64)
 
-    Args:
-        quality: sums over lists by quarter of a day
-        judged: how many lists there were
+
+def level_before(quality: Doubles, judged: Doubles, shift_day: int) -> float:
+    """Mean nDCG of the five days before the shift, of what `curves` gives."""
+    before = slice(max(0, shift_day - BEFORE_DAYS) * BINS_PER_DAY, shift_day * BINS_PER_DAY)
+    return float(quality[:, before].sum() / max(judged[:, before].sum(), 1))
+
+
+def recovered_after(quality: Doubles, judged: Doubles, shift_day: int, bar: float = 0.0) -> float:
+    """Days after the shift at which the first day begins whose mean nDCG is 95 % of what there was to lose; inf if none.
+
+    That is the method's own level before the shift or, if higher, `bar`, the level of the best retrained peer: who had learned
+    nothing has not recovered because there was nothing to lose, and who had learned more has more to get back.
     """
     shift = shift_day * BINS_PER_DAY
-    before = slice(max(0, shift - BEFORE_DAYS * BINS_PER_DAY), shift)
-    level = REGAINED * quality[before].sum() / max(judged[before].sum(), 1)
-    for end in range(shift + BINS_PER_DAY, len(quality) + 1):
-        day = slice(end - BINS_PER_DAY, end)
-        if quality[day].sum() >= level * judged[day].sum():
-            return (end - BINS_PER_DAY - shift) / BINS_PER_DAY
+    level = REGAINED * max(level_before(quality, judged, shift_day), bar)
+    ndcg, lists = quality.sum(axis=0), judged.sum(axis=0)  # (quarters,)
+    for start in range(shift, len(ndcg) - BINS_PER_DAY + 1):
+        day = slice(start, start + BINS_PER_DAY)
+        if ndcg[day].sum() >= level * lists[day].sum():
+            return (start - shift) / BINS_PER_DAY
     return float("inf")
 
 
@@ -179,7 +196,7 @@ def markdown(table: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
-def verdict(table: Sequence[Row], retrained: Iterable[str]) -> list[str]:
+def verdict(table: Sequence[Row]) -> list[str]:
     """What the issue of the table is: the default against the best of the others."""
     ours = next((row for row in table if row.method == OURS), None)
     others = [row for row in table if row.method != OURS]
@@ -191,10 +208,12 @@ def verdict(table: Sequence[Row], retrained: Iterable[str]) -> list[str]:
         apart = figure(ours).mean - figure(ours).half > figure(best).mean + figure(best).half
         verdict = "intervals apart" if apart else "intervals overlap"
         said.append(f"{name}: {OURS} {figure(ours).text(4)}, best other {best.method} {figure(best).text(4)}: {verdict}")
-    peers = [row for row in others if row.method in set(retrained) and row.recovery]
+    peers = {row.method: row.recovery for row in others if ROWS[row.method].retrained and row.recovery}
     if ours.recovery and peers:
-        best = min(peers, key=lambda row: row.recovery.days if row.recovery else float("inf"))
-        said.append(f"recovery: {OURS} {ours.recovery} days, best retrained peer {best.method} {best.recovery}")
+        best = min(peers, key=lambda method: peers[method].days)
+        reached = isfinite(ours.recovery.days) and ours.recovery.days <= peers[best].days / 2
+        half = "at most half" if reached else "more than half"
+        said.append(f"recovery: {OURS} {ours.recovery} days, best retrained peer {best} {peers[best]}: {half}")
     return said
 
 
