@@ -146,8 +146,12 @@ class Catalogue:
 
     def expose(self, rows: Ints, at: int) -> None:
         """Counts one exposure of each row at `at` (epoch seconds); rows may repeat."""
+        self.exposures(rows, np.full(len(rows), at))
+
+    def exposures(self, rows: Ints | Sequence[int], seconds: NDArray[np.int64] | Sequence[int]) -> None:
+        """Counts an exposure of each row at its second (since 1970); rows may repeat.  (n,), (n,)"""
         if len(rows):
-            self._count(rows, np.full(len(rows), at), KINDS.index("exposures"))
+            self._count(np.asarray(rows, np.int32), np.asarray(seconds, np.int64), KINDS.index("exposures"))
 
     def advance(self, at: int) -> None:
         """Lets what `at` (epoch seconds) has left behind fall out of its window. Time never runs backwards."""

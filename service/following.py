@@ -5,7 +5,7 @@ Notifications make it quick, looking every `follow_seconds` makes it sure.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from datetime import datetime
 from functools import partial
 from typing import Protocol, TypeAlias, TypeVar
@@ -28,7 +28,7 @@ from service.store.errors import NoSuchVersion, StoreError, StoreUnavailable, We
 from service.store.notifications import Listener
 
 LOADS = 3  # a reader so busy that three reads were overtaken is served from the last one, uncached
-PAGE = 10_000  # rows of the log per query
+PAGE = 1_000  # rows of the log that are read and applied at once: some ten milliseconds
 ARTICLES = 100  # changes of articles that are read and applied at once: a few milliseconds
 MISSED_SECONDS = 0.5  # a notice can be missed while the listening connection is replaced; its news is found after this
 GATHER_SECONDS = 0.01  # so that a burst of news is one look
@@ -249,18 +249,20 @@ class Follower:
         in_doubt = time.monotonic() < self._doubt_until
         writer = None if in_doubt else self._writer_id
         look = live.begin_look(in_doubt=in_doubt)
-        shown = await tail(partial(impressions.exposures_since, connection, exclude_writer=writer), live.impressions)
-        events = await tail(partial(feedback.events_since, connection, exclude_writer=writer), live.events)
-        named = {article_id for each in shown for article_id in each.article_ids} | {each.event.article_id for each in events}
-        if any(article_id not in live.catalogue for article_id in named):
-            await self._follow_articles(connection)
-        for each in shown:
-            live.lists.remember(each)
-            live.show(each.seq, each.article_ids, each.user_id, each.at, ours=False)
-        live.note([(stored.seq, stored.event) for stored in events], ours=False)
+        async for shown in unread(partial(impressions.exposures_since, connection, exclude_writer=writer), live.impressions):
+            await self._know(connection, {article_id for each in shown for article_id in each.article_ids})
+            live.show(shown, ours=False)
+        async for events in unread(partial(feedback.events_since, connection, exclude_writer=writer), live.events):
+            await self._know(connection, {each.event.article_id for each in events})
+            live.note([(stored.seq, stored.event) for stored in events], ours=False)
         live.end_look(look)
         live.impressions.settle(time.monotonic())
         live.events.settle(time.monotonic())
+
+    async def _know(self, connection: AsyncConnection, article_ids: Iterable[str]) -> None:
+        """Follows the articles first if some of these are not known yet."""
+        if any(article_id not in self._live.catalogue for article_id in article_ids):
+            await self._follow_articles(connection)
 
     async def _follow_version(self, connection: AsyncConnection) -> None:
         newest = await versions.head_id(connection)
@@ -301,13 +303,12 @@ class Follower:
         self._erasures.settle(time.monotonic())
 
 
-async def tail(read: Callable[..., Awaitable[list[Row]]], applied: Applied) -> list[Row]:
-    """Everything behind the floor that has not been applied, page by page."""
-    rows: list[Row] = []
-    last = applied.floor
-    while True:
-        page = await read(last, limit=PAGE)
-        rows += page
+async def unread(read: Callable[..., Awaitable[list[Row]]], applied: Applied) -> AsyncIterator[list[Row]]:
+    """What is in the log and has not been applied, page by page. Requests that wait are answered between two pages."""
+    behind, missing = applied.unread()
+    while page := await read(behind, missing=missing, limit=PAGE):
+        yield page
+        behind, missing = max(behind, page[-1].seq), []
+        applied.read_to(behind)
         if len(page) < PAGE:
-            return rows
-        last = page[-1].seq
+            return

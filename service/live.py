@@ -6,7 +6,7 @@ Nothing here waits; `service.following` keeps it in step.
 """
 
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
 
@@ -28,6 +28,7 @@ CLICK = "click"
 # Transactions that write a log end within 5 s (the store sets the time-outs), so what was numbered longer ago than this is
 # either visible or gone.
 SETTLED_SECONDS = 10.0
+LONGEST_GAP = 1_000_000  # numbers handed out within that time are never so many; a sequence that was set anew may jump further
 RECENT_LISTS = 20_000  # a kilobyte each; most of what readers do with a list follows within minutes
 
 
@@ -108,20 +109,25 @@ class Live:
         """All that this look found has been applied."""
         self._recent = {user_id: looks for user_id, looks in self._recent.items() if looks >= number}
 
-    def show(self, seq: int, article_ids: Sequence[str], user_id: str | None, at: datetime, *, ours: bool) -> None:
-        """Counts a served list, for its reader too if what is in memory of them is known not to hold it yet."""
-        if not self.impressions.add(seq):
-            return
-        rows = self._rows(article_ids)
-        self.catalogue.expose(np.array(rows, np.int32), epoch(at))
-        if (reader := self._touch(user_id, ours)) is not None:
-            reader.show(rows)
+    def show(self, lists: Iterable[ShownList], *, ours: bool) -> None:
+        """Counts served lists, each for its reader too if what is in memory of them is known not to hold it yet."""
+        rows: list[int] = []
+        seconds: list[int] = []
+        for each in lists:
+            if not self.impressions.add(each.seq):
+                continue
+            self.lists.remember(each)
+            shown = self._rows(each.article_ids)
+            rows += shown
+            seconds += [epoch(each.at)] * len(shown)
+            if (reader := self._touch(each.user_id, ours)) is not None:
+                reader.show(shown)
+        self.catalogue.exposures(rows, seconds)
 
     def show_impression(self, seq: int, impression: Impression) -> None:
         """Counts a list that this process has served and logged."""
         shown = ShownList(impression.request_id, seq, impression.at, impression.user_id, impression.article_ids)
-        self.lists.remember(shown)
-        self.show(seq, shown.article_ids, shown.user_id, shown.at, ours=True)
+        self.show((shown,), ours=True)
 
     def note(self, events: Iterable[tuple[int, Event]], *, ours: bool) -> None:
         """Applies committed events, each with its place in the log.
@@ -220,27 +226,41 @@ def serving(version: Version) -> Served:
 
 
 class Applied:
-    """The newest places of a log that have been applied.
+    """The places of a log that have been applied, and those that may yet appear.
 
-    Numbers are handed out before their transactions commit, so a smaller one may become visible after a larger one. A
-    reader of the log therefore goes back to `floor`, below which every transaction is known to have ended.
+    Numbers are handed out before their transactions commit, so a smaller one may become visible after a larger one. Each
+    that was passed over is looked for until it lies below `floor`, where every transaction is known to have ended.
     """
 
     def __init__(self) -> None:
         self.floor = 0
-        self._seqs: set[int] = set()
+        self.newest = 0
+        self._read = 0  # the log has been read up to here but for what is missing
+        self._missing: set[int] = set()  # of the places above the floor, up to the newest
         self._passes: deque[tuple[float, int]] = deque()  # when the log was read to its end, and its newest place then
 
     def add(self, seq: int) -> bool:
         """Remembers a place; False if it was applied before."""
-        if seq <= self.floor or seq in self._seqs:
-            return False
-        self._seqs.add(seq)
-        return True
+        if seq > self.newest:
+            self._missing.update(range(max(self.newest + 1, seq - LONGEST_GAP), seq))
+            self.newest = seq
+            return True
+        if seq in self._missing:
+            self._missing.remove(seq)
+            return True
+        return False
 
-    @property
-    def newest(self) -> int:
-        return max(self._seqs, default=self.floor)
+    def unread(self) -> tuple[int, list[int]]:
+        """Everything behind the first number is to be read, and of what lies before it the places in the list.
+
+        What this process wrote itself meanwhile is passed over: places of others between are missing from then on.
+        """
+        behind, self._read = self._read, self.newest
+        return behind, sorted([seq for seq in self._missing if seq <= behind])
+
+    def read_to(self, seq: int) -> None:
+        """What was visible up to this place has been added."""
+        self._read = max(self._read, seq)
 
     def settle(self, now: float) -> None:
         """The log has just been read to its end: raises the floor to what was newest `SETTLED_SECONDS` ago.
@@ -256,10 +276,12 @@ class Applied:
             self.raise_floor(newest)
 
     def raise_floor(self, floor: int) -> None:
-        """Forgets the places up to `floor`: nothing at or below it can appear any more."""
+        """Looks no more for the places up to `floor`: nothing at or below it can appear any more."""
         if floor > self.floor:
             self.floor = floor
-            self._seqs = {seq for seq in self._seqs if seq > floor}
+            self.newest = max(self.newest, floor)
+            self.read_to(floor)
+            self._missing = {seq for seq in self._missing if seq > floor}
 
 
 class RecentLists:

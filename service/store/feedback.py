@@ -14,6 +14,7 @@ from drn.types import Event
 from service.store.errors import NoSuchRequest
 from service.store.impression_rows import optional_texts, texts
 from service.store.tables import feedback
+from service.store.tails import behind
 
 COLUMNS = [feedback.c[field.name] for field in fields(Event)]  # in the order in which it takes them
 
@@ -93,13 +94,11 @@ def columns(events: Sequence[Event]) -> tuple[str, ...]:
 
 
 async def events_since(
-    connection: AsyncConnection, seq: int, exclude_writer: str | None = None, limit: int = 10_000
+    connection: AsyncConnection, seq: int, exclude_writer: str | None = None, limit: int = 10_000, missing: Sequence[int] = ()
 ) -> list[StoredEvent]:
-    """What was recorded after `seq`, in the order of the log."""
-    query = select(feedback.c.seq, *COLUMNS).where(feedback.c.seq > seq).order_by(feedback.c.seq).limit(limit)
-    if exclude_writer is not None:
-        query = query.where(feedback.c.writer != exclude_writer)
-    return [StoredEvent(seq, Event(*columns)) for seq, *columns in await connection.execute(query)]
+    """What was recorded after `seq`, in the order of the log, behind what there is by now of the `missing` before it."""
+    rows = await behind(connection, select(feedback.c.seq, *COLUMNS), feedback, seq, exclude_writer, limit, missing)
+    return [StoredEvent(seq, Event(*columns)) for seq, *columns in rows]
 
 
 async def events_of(connection: AsyncConnection, request_ids: Collection[str]) -> list[Event]:

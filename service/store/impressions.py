@@ -18,6 +18,7 @@ from service.store.impression_rows import COLUMNS, PREFIX, decode
 from service.store.impression_writer import ImpressionWriter
 from service.store.locks import Lock, hold
 from service.store.tables import feedback, impressions, model_versions, requests
+from service.store.tails import behind
 
 __all__ = [
     "ClosedRun",
@@ -111,13 +112,11 @@ def located(query: Select[tuple[object, ...]]) -> Select[tuple[object, ...]]:
 
 
 async def exposures_since(
-    connection: AsyncConnection, seq: int, exclude_writer: str | None = None, limit: int = 10_000
+    connection: AsyncConnection, seq: int, exclude_writer: str | None = None, limit: int = 10_000, missing: Sequence[int] = ()
 ) -> list[ShownList]:
-    """What was served after `seq`, in the order of the log."""
-    query = select(*SHOWN).where(impressions.c.seq > seq).order_by(impressions.c.seq).limit(limit)
-    if exclude_writer is not None:
-        query = query.where(impressions.c.writer != exclude_writer)
-    return [shown_list(row) for row in await connection.execute(query)]
+    """What was served after `seq`, in the order of the log, behind what there is by now of the `missing` before it."""
+    rows = await behind(connection, select(*SHOWN), impressions, seq, exclude_writer, limit, missing)
+    return [shown_list(row) for row in rows]
 
 
 async def horizon(connection: AsyncConnection) -> Horizon:

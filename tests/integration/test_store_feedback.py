@@ -30,6 +30,7 @@ async def test_events_come_back_as_they_were_in_their_order(
     assert [stored.seq for stored in recorded.stored] == [1, 2, 3]
     assert await feedback.events_since(connection, 0) == list(recorded.stored)
     assert await feedback.events_since(connection, 2) == [recorded.stored[2]]
+    assert await feedback.events_since(connection, 2, missing=[-5, 1]) == [recorded.stored[0], recorded.stored[2]]
 
 
 async def test_an_event_id_counts_once_within_a_batch_and_across_batches(

@@ -119,6 +119,8 @@ async def test_exposures_follow_a_number_and_leave_out_ones_own(
     assert [shown.seq for shown in await impressions.exposures_since(connection, 0)] == [first, second, third]
     assert [shown.request_id for shown in await impressions.exposures_since(connection, first)] == ["r2", "r3"]
     assert [shown.request_id for shown in await impressions.exposures_since(connection, 0, "mine")] == ["r2"]
+    behind = await impressions.exposures_since(connection, second, missing=[first, second - 1_000])
+    assert [shown.seq for shown in behind] == [first, third]
 
 
 async def test_numbers_begin_at_one_and_follow_each_other(writer: ImpressionWriter, make_impression: Make) -> None:

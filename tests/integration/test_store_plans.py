@@ -131,10 +131,12 @@ async def test_lists_of_feedback_are_found_in_their_own_days(filled: AsyncConnec
 
 async def test_what_is_new_in_the_log(filled: AsyncConnection) -> None:
     newest = DAYS * PER_DAY
-    found = await scans(filled, lambda: impressions.exposures_since(filled, newest - 20, "w0"))
+    missing = [newest - place for place in range(60, 20, -3)]
+    found = await scans(filled, lambda: impressions.exposures_since(filled, newest - 20, "w0", missing=missing))
     assert_indexed(found, days=DAYS)
-    found = await scans(filled, lambda: feedback.events_since(filled, newest - 20, "w0"))
+    found = await scans(filled, lambda: feedback.events_since(filled, newest - 20, "w0", missing=missing))
     assert_indexed(found, days=0)
+    assert sum(scan.rows for scan in found) <= len(missing) + 20
 
 
 async def test_the_next_impressions_to_learn_from(filled: AsyncConnection, first: datetime) -> None:

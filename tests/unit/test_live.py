@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -9,7 +10,8 @@ from drn.config import Config
 from drn.ranking import decide
 from drn.types import Article, Event, RankRequest
 from drn.versions import initial_version
-from service.live import SETTLED_SECONDS, Applied, Live
+from service.live import LONGEST_GAP, SETTLED_SECONDS, Applied, Live
+from service.store.impressions import ShownList
 
 NOW = datetime(2026, 11, 22, 10, tzinfo=UTC)
 CONFIG = Config(advantage_layers=(4,), value_layers=(4,), embedding_size=0)
@@ -25,6 +27,10 @@ def live() -> Live:
 
 def click(event_id: str, article_id: str, user_id: str | None = "u1", kind: str = "click") -> Event:
     return Event(event_id, article_id, kind, NOW, user_id=user_id)
+
+
+def shown(seq: int, article_ids: Sequence[str]) -> ShownList:
+    return ShownList(f"r{seq}", seq, NOW, "u1", tuple(article_ids))
 
 
 def clicks(live: Live, article_id: str) -> int:
@@ -46,7 +52,7 @@ def test_a_place_in_the_log_is_applied_once(live: Live) -> None:
     for _ in range(2):
         live.note([(7, click("e1", "a0"))], ours=True)
         live.note([(7, click("e1", "a0"))], ours=False)
-        live.show(3, ["a0", "a1"], "u1", NOW, ours=True)
+        live.show([shown(3, ["a0", "a1"])], ours=True)
     assert clicks(live, "a0") == 1
     assert live.catalogue.counts[0, 5] == 1
 
@@ -71,7 +77,7 @@ def test_news_from_another_process_reaches_a_reader_who_cannot_hold_it_yet(live:
     live.end_look(live.begin_look(in_doubt=False))
     live.begin_look(in_doubt=False)
     live.note([(1, click("e1", "a0"))], ours=False)
-    live.show(1, ["a1"], "u1", NOW, ours=False)
+    live.show([shown(1, ["a1"])], ours=False)
     reader = live.cached_reader("u1")
     assert reader is not None
     assert reader.seen(np.array([0, 1], np.int32))[:, 1].tolist() == [1, 0]
@@ -82,7 +88,7 @@ def test_a_look_that_may_find_old_rows_drops_every_reader_it_finds(live: Live) -
     live.keep("u1", live.build_reader([], {}))
     live.end_look(live.begin_look(in_doubt=False))
     live.begin_look(in_doubt=True)
-    live.show(1, ["a1"], "u1", NOW, ours=False)
+    live.show([shown(1, ["a1"])], ours=False)
     assert live.cached_reader("u1") is None
 
 
@@ -90,7 +96,7 @@ def test_a_look_that_failed_settles_nothing(live: Live) -> None:
     live.begin_look(in_doubt=False)
     live.keep("u1", live.build_reader([], {}))
     live.begin_look(in_doubt=False)
-    live.show(1, ["a1"], "u1", NOW, ours=False)
+    live.show([shown(1, ["a1"])], ours=False)
     assert live.cached_reader("u1") is None
 
 
@@ -111,13 +117,13 @@ def test_a_reader_in_memory_is_what_the_log_says(actions: list[str]) -> None:
                 log.append(False)
             case "own":
                 log.append(True)
-                live.show(len(log), ["a0"], "u1", NOW, ours=True)
+                live.show([shown(len(log), ["a0"])], ours=True)
             case "begin look" if look is None:
                 number = live.begin_look(in_doubt=False)
                 look = number, [seq for seq, own in enumerate(log, 1) if not own]
             case "end look" if look is not None:
                 for seq in look[1]:
-                    live.show(seq, ["a0"], "u1", NOW, ours=False)
+                    live.show([shown(seq, ["a0"])], ours=False)
                 live.end_look(look[0])
                 look = None
             case "begin load" if load is None:
@@ -208,3 +214,51 @@ def test_applied_reads_again_what_may_still_appear() -> None:
     assert applied.floor == 5
     applied.settle(100.0 + 3 * SETTLED_SECONDS)
     assert applied.floor == 7
+
+
+def test_places_that_were_passed_over_are_looked_for_until_the_floor() -> None:
+    applied = Applied()
+    applied.raise_floor(10)
+    assert applied.unread() == (10, [])
+    for seq in (12, 15):  # another process's
+        applied.add(seq)
+    applied.read_to(15)
+    applied.add(18)  # our own, written meanwhile
+    assert applied.unread() == (15, [11, 13, 14])
+    assert applied.add(13)
+    assert applied.add(17)
+    assert applied.unread() == (18, [11, 14, 16])
+    applied.raise_floor(15)
+    assert applied.unread() == (18, [16])
+    assert [applied.add(seq) for seq in (11, 16, 17)] == [False, True, False]
+
+
+def test_a_sequence_that_was_set_anew_fills_no_memory() -> None:
+    applied = Applied()
+    applied.add(10**12)
+    applied.add(10**12 + LONGEST_GAP + 2)
+    assert len(applied.unread()[1] + applied.unread()[1]) <= 2 * LONGEST_GAP
+
+
+@given(st.permutations(range(1, 9)), st.lists(st.sampled_from(["commit", "own", "look"]), max_size=40))
+def test_whatever_order_transactions_end_in_each_place_is_applied_once(order: list[int], actions: list[str]) -> None:
+    """Places of a log become visible in any order, this process's own at once, others' when it looks."""
+    applied = Applied()
+    numbers, visible, seen = iter(order), set[int](), list[int]()
+
+    def look() -> None:
+        behind, missing = applied.unread()
+        for seq in sorted(seq for seq in visible if seq > behind or seq in missing):
+            if applied.add(seq):
+                seen.append(seq)
+            applied.read_to(seq)
+
+    for action in actions:
+        if action == "look":
+            look()
+        elif (seq := next(numbers, None)) is not None:
+            visible.add(seq)
+            if action == "own" and applied.add(seq):
+                seen.append(seq)
+    look()
+    assert sorted(seen) == sorted(visible)
