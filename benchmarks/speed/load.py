@@ -127,7 +127,8 @@ def open_loop(
 
 
 async def _open_loop(port: int, path: str, bodies: Sequence[bytes], rate: float, seconds: float, stop: Event) -> Latency:
-    free: asyncio.LifoQueue[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = asyncio.LifoQueue()
+    # In turns: one that is not used for five seconds is closed by the server.
+    free: asyncio.Queue[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = asyncio.Queue()
     for _ in range(OPEN_LOOP_CONNECTIONS):
         free.put_nowait(await asyncio.open_connection("127.0.0.1", port))
     messages = [message(path, body) for body in bodies]

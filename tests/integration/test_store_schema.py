@@ -3,6 +3,7 @@
 import ast
 import threading
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 
 import psycopg
@@ -12,6 +13,7 @@ from sqlalchemy import create_engine
 import migrations
 from service.store import migrate
 from service.store.engine import sqlalchemy_url
+from service.store.partitions import create_statement
 from service.store.tables import metadata
 
 CATALOGUE = """
@@ -59,6 +61,25 @@ def test_migrations_run_on_a_filled_database_and_leave_its_rows(empty_database_u
         assert connection.execute("SELECT request_id FROM impressions JOIN requests USING (request_id)").fetchall() == [("r1",)]
 
 
+def test_days_from_before_and_after_leave_the_same_columns_out_of_statistics(empty_database_url: str) -> None:
+    migrate.upgrade(empty_database_url, "0003")
+    with psycopg.connect(empty_database_url) as connection:
+        connection.execute(
+            "CREATE TABLE impressions_20261122 PARTITION OF impressions FOR VALUES FROM ('2026-11-22') TO ('2026-11-23')"
+        )
+    migrate.upgrade(empty_database_url)
+    with psycopg.connect(empty_database_url) as connection:
+        connection.execute(create_statement(date(2026, 11, 23)).encode())
+        before, after = (
+            {name for (name,) in connection.execute(SAMPLED, [f"impressions_{day}"])} for day in ("20261122", "20261123")
+        )
+    assert before == after == {"seq", "at", "request_id", "user_id", "version_id", "writer"}
+
+
+SAMPLED = """
+SELECT attname FROM pg_attribute
+WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped AND coalesce(attstattarget, -1) <> 0
+"""
 IMPRESSION = """
 INSERT INTO impressions
 SELECT seq, at, request_id, 'u', 1, 7, 3, true, '', '', '{}', '{}', '{a}', '', '0000', '0000',
