@@ -245,19 +245,25 @@ class Follower:
                 self._troubled.discard(name)
 
     async def _follow_log(self, connection: AsyncConnection) -> None:
+        await self._look(connection, self._writer_id)
+        if time.monotonic() < self._doubt_until:  # what others wrote is known by now, so few readers are dropped for it
+            await self._look(connection, None)
+        self._live.impressions.settle(time.monotonic())
+        self._live.events.settle(time.monotonic())
+
+    async def _look(self, connection: AsyncConnection, exclude_writer: str | None) -> None:
+        """Reads what is new in both logs. With nobody excluded, it may find what earlier looks left out as our own."""
         live = self._live
-        in_doubt = time.monotonic() < self._doubt_until
-        writer = None if in_doubt else self._writer_id
-        look = live.begin_look(in_doubt=in_doubt)
-        async for shown in unread(partial(impressions.exposures_since, connection, exclude_writer=writer), live.impressions):
+        look = live.begin_look(in_doubt=exclude_writer is None)
+        read_lists = partial(impressions.exposures_since, connection, exclude_writer=exclude_writer)
+        async for shown in unread(read_lists, live.impressions):
             await self._know(connection, {article_id for each in shown for article_id in each.article_ids})
             live.show(shown, ours=False)
-        async for events in unread(partial(feedback.events_since, connection, exclude_writer=writer), live.events):
+        read_events = partial(feedback.events_since, connection, exclude_writer=exclude_writer)
+        async for events in unread(read_events, live.events):
             await self._know(connection, {each.event.article_id for each in events})
             live.note([(stored.seq, stored.event) for stored in events], ours=False)
         live.end_look(look)
-        live.impressions.settle(time.monotonic())
-        live.events.settle(time.monotonic())
 
     async def _know(self, connection: AsyncConnection, article_ids: Iterable[str]) -> None:
         """Follows the articles first if some of these are not known yet."""
