@@ -6,7 +6,6 @@ import re
 from collections.abc import Sequence
 from datetime import datetime
 from functools import lru_cache
-from itertools import repeat
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from drn.config import Config
 from drn.errors import InvalidInput
+from drn.ids import IdTable
 from drn.kernels import live_and_distinct
 from drn.types import Article, Bools, Floats, Ints
 from drn.windows import BUCKETS, SlidingCounts, extended
@@ -53,7 +53,7 @@ class Catalogue:
         self._config = config
         self.slots = config.content_slots  # C
         self.categories = config.category_slots + 1  # the last one: none
-        self._rows: dict[str, int] = {}
+        self._rows = IdTable()
         self._articles: list[Article] = []
         self._ids: list[str] = []
         self.edits = 0  # grows when an article's content changes, so that what was made of it can be thrown away
@@ -77,12 +77,12 @@ class Catalogue:
 
     def put(self, article: Article) -> int:
         """Adds or replaces an article, which makes it rankable from the next request on; returns its row."""
-        row = self._rows.get(article.id)
+        row = self._rows.row(article.id)
         if row is None:
             row = len(self._articles)
             if row == len(self.content):
                 self._allocate(2 * row)
-            self._rows[article.id] = row
+            self._rows.add(article.id)
             self._articles.append(article)
             self._ids.append(article.id)
             self._encode(row, article)
@@ -94,14 +94,14 @@ class Catalogue:
 
     def withdraw(self, article_id: str) -> bool:
         """Takes an article out of every following list. False if it was not there to take."""
-        row = self._rows.get(article_id)
+        row = self._rows.row(article_id)
         if row is None or self._live_until[row] == 0:
             return False
         self._live_until[row] = 0
         return True
 
     def row(self, article_id: str) -> int | None:
-        return self._rows.get(article_id)
+        return self._rows.row(article_id)
 
     def article(self, row: int) -> Article:
         return self._articles[row]
@@ -109,17 +109,21 @@ class Catalogue:
     def withdrawn(self, row: int) -> bool:
         return bool(self._live_until[row] == 0)
 
+    def find(self, article_ids: Sequence[str]) -> Ints:
+        """The row of each id, −1 where it is not known; ids may repeat.  (n,)"""
+        return self._rows.find(article_ids)
+
     def ids(self, rows: Ints) -> tuple[str, ...]:
         return tuple(map(self._ids.__getitem__, rows.tolist()))
 
     def rows(self, article_ids: Sequence[str], now: datetime) -> tuple[Ints, tuple[str, ...]]:
         """Rows of the rankable articles among the ids, first mention only, and the ids that are not rankable."""
         second = epoch(now)
-        rows = self._found(article_ids)
+        rows = self.find(article_ids)
         if live_and_distinct(self._live_from, self._live_until, rows, second):
             return rows, ()
         ids = [*dict.fromkeys(article_ids)]
-        rows = self._found(ids)
+        rows = self.find(ids)
         rankable = (rows >= 0) & self._live(rows, second)
         return rows[rankable], tuple([ids[i] for i in np.flatnonzero(~rankable)])
 
@@ -170,10 +174,6 @@ class Catalogue:
     def _count(self, rows: Ints, seconds: NDArray[np.int64], kind: int) -> None:
         self._counts.add_each(rows, seconds, kind)
         self._category_counts.add_each(self.category.take(rows), seconds, kind)
-
-    def _found(self, article_ids: Sequence[str]) -> Ints:
-        """Rows of known articles, −1 for others."""
-        return np.fromiter(map(self._rows.get, article_ids, repeat(-1)), np.int32, len(article_ids))
 
     def _live(self, rows: Ints | slice, second: int) -> Bools:
         return (self._live_from[rows] <= second) & (second < self._live_until[rows])

@@ -194,8 +194,9 @@ def measure(observation: Observation, config: Config) -> Measured:
         CONTEXT,
         INTEREST_PRIOR,
     )
-    embedding = embedding_features(observation.embedding, observation.reader_embedding)
-    return Measured(reader, observation.content, values, below, embedding, layout(config.embedding_size, config.features))
+    likeness = embedding_likeness(observation.embedding, observation.reader_embedding)
+    made = layout(config.embedding_size, config.features)
+    return Measured(reader, observation.content, values, below, observation.embedding, likeness, made)
 
 
 def encode(observation: Observation, config: Config) -> Inputs:
@@ -213,22 +214,20 @@ def encode(observation: Observation, config: Config) -> Inputs:
     standardise(measured.values, CENTRES, SPREADS, dense[:distances])
     z_scores(measured.values[DISTANCES], dense[distances:places])
     dense[places:embeddings] = measured.below
-    if len(measured.embedding):
-        dense[embeddings:] = measured.embedding
+    if config.embedding_size:
+        dense[embeddings:-1] = measured.embedding.T
+    if len(measured.likeness):
+        dense[-1:] = measured.likeness
     if config.features == "paper":
         dense *= measured.layout.kept[:, None]
     return Inputs(reader=measured.reader, content=measured.content, dense=dense.T)
 
 
-def embedding_features(embedding: NDArray[np.float16], of_reader: NDArray[np.float16]) -> Floats:
-    """The articles' embeddings (n, E) and their likeness to the reader's (E,).  (E + 1, n), or (0, n) if there is no embedding"""
-    n, size = embedding.shape
-    if not embedding.view(np.uint16).any():
-        return np.empty((0, n), np.float32)
-    made = np.empty((size + 1, n), np.float32)
-    made[:size] = embedding.T
-    np.matmul(of_reader.astype(np.float32), made[:size], out=made[size])
-    return made
+def embedding_likeness(embedding: NDArray[np.float16], of_reader: NDArray[np.float16]) -> Floats:
+    """The likeness of the articles' embeddings (n, E) to the reader's (E,).  (1, n), or (0, n) if the reader has none"""
+    if not of_reader.view(np.uint16).any():
+        return np.empty((0, len(embedding)), np.float32)
+    return np.asarray(embedding.astype(np.float32) @ of_reader.astype(np.float32))[None]
 
 
 @kernel(

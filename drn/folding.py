@@ -20,20 +20,20 @@ from drn.types import Floats, Measured
 
 
 def folded(measured: Measured, weights: Floats, shared: Floats) -> Floats:
-    """`inputs.dense @ weights` without what all candidates have in common, which is added to `shared`.  (n, 2H)
+    """`inputs.dense @ weights` without what all candidates have in common, which is added to `shared`, and embeddings.  (n, 2H)
 
     Args:
         weights: of the dense inputs.  (D, 2H)
         shared: of which the first 2H are changed in place.
     """
-    values, below, embedding, layout = measured.values, measured.below, measured.embedding, measured.layout
+    values, below, likeness, layout = measured.values, measured.below, measured.likeness, measured.layout
     features, n = values.shape
-    most, width = features + len(below) + len(embedding), weights.shape[1]
+    most, width = features + len(below) + len(likeness), weights.shape[1]
     mean, scale = np.empty(features), np.empty(features)
     moments(values, mean, scale)
     columns, folds = np.empty((most, n), np.float32), np.empty((most, width), np.float32)
     made = (layout.centre, layout.spread, layout.distances, layout.places, layout.kept)
-    used = fold(values, mean, scale, below, embedding, *made, weights, columns, folds, shared)
+    used = fold(values, mean, scale, below, likeness, *made, weights, columns, folds, shared)
     first: Floats = columns[:used].T @ folds[:used]
     cut(values, mean, scale, layout.distances, layout.kept, weights, first)
     return first
@@ -86,7 +86,7 @@ def fold(
     mean: Doubles,
     scale: Doubles,
     below: Floats,
-    embedding: Floats,
+    likeness: Floats,
     centre: Floats,
     spread: Floats,
     distances: NDArray[np.int64],
@@ -112,8 +112,8 @@ def fold(
                 columns[used, i] = np.float32(values[f, i] - mean[f])
             used += 1
     used = fold_rest(below, kept[places:], weights[places:], used, columns, folds, shared)
-    places += len(below)
-    return fold_rest(embedding, kept[places:], weights[places:], used, columns, folds, shared)
+    last = len(kept) - 1  # the embeddings' own columns, before it, are in the articles' parts
+    return fold_rest(likeness, kept[last:], weights[last:], used, columns, folds, shared)
 
 
 @kernel(

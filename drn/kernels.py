@@ -200,12 +200,16 @@ def likeness(stems: NDArray[np.uint16], rows: Ints, clicked: Ints, last: int, be
         last, best: columns of `out` (n, ·) that are filled, 0 without clicks or stems; they may be one.
     """
     clicks = len(clicked)
+    if not clicks:
+        out[:, last], out[:, best] = 0, 0
+        return
     # By stem, a bit for each click that has it: a hash table four times as large as there can be stems, so that it stays in
     # the nearest cache. A stem of 0 is a free place.
     places = 4
     while places < 4 * clicks * stems.shape[1]:
         places *= 2
     known, having = np.zeros(places, np.uint16), np.zeros(places, np.uint8)
+    any_has = np.zeros(1_024, np.uint64)  # a bit for each of the 65,536 stems: most articles share none, which is soon seen
     sizes, shared = np.zeros(8, np.int64), np.zeros(8, np.int64)
     for click in range(clicks):
         for stem in stems[clicked[click]]:
@@ -214,10 +218,17 @@ def likeness(stems: NDArray[np.uint16], rows: Ints, clicked: Ints, last: int, be
             place = np.int64(stem) & (places - 1)
             while known[place] and known[place] != stem:
                 place = (place + 1) & (places - 1)
+            any_has[stem >> 6] |= np.uint64(1) << np.uint64(stem & 63)
             known[place] = stem
             having[place] |= np.uint8(1 << click)
             sizes[click] += 1
     for i in range(len(rows)):
+        common = np.uint64(0)
+        for stem in stems[rows[i]]:
+            common |= any_has[stem >> 6] >> np.uint64(stem & 63)  # of no article is 0 a stem, which fills the rest
+        if not common & np.uint64(1):
+            out[i, last], out[i, best] = 0, 0
+            continue
         shared[:] = 0
         size = 0
         for stem in stems[rows[i]]:

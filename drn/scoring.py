@@ -4,29 +4,31 @@ Equal to the plain forward of the same weights (`drn.network`) to 1e-5; a proper
 Shapes: n candidates, H units of A's first layer, Hv of V's, R reader inputs, C content slots, M content columns.
 """
 
-from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from drn.config import Config
 from drn.folding import folded
-from drn.kernels import VOID, kernel, reads, writes
+from drn.kernels import BOOL, FLOAT, INT, VOID, kernel, reads, writes
 from drn.types import Floats, Inputs, Ints, Measured, Model, Weights
+
+
+ACTIVATIONS = ("relu", "sigmoid")
 
 
 class Scorer:
     """The current and the explore network of one model, laid out for serving.
 
-    An article's share of the first layer depends on its content and the weights alone, so it is kept per catalogue row
+    An article's share of the first layer depends on its content, its embedding and the weights alone, so it is kept per catalogue row
     and made anew when the row's content revision has moved on. A new version is a new Scorer.
     """
 
     def __init__(self, model: Model, config: Config) -> None:
         pair = (model.current, model.explore)
-        self._activate = ACTIVATIONS[config.activation]
-        self._advantage = Tower("advantage", pair)
-        self._value = Tower("value", pair) if "value.reader" in model.current else None
+        self._advantage = Tower("advantage", pair, config.activation)
+        self._value = Tower("value", pair, config.activation) if "value.reader" in model.current else None
         towers = [tower for tower in (self._advantage, self._value) if tower is not None]
         self._bias = np.concatenate([tower.bias for tower in towers])  # (2H + 2Hv,)
         self._reader = np.hstack([tower.groups.pop("reader") for tower in towers]) if self._value else None  # (R, 2H + 2Hv)
@@ -49,11 +51,15 @@ class Scorer:
             rows, revisions, parts = np.arange(n, dtype=np.int32), np.zeros(n, np.int32), ArticleParts(n, tower.width)
         else:
             parts = self._parts = self._parts.up_to(len(revisions))
-        add_parts(inputs.content, rows, revisions, tower.content, parts.stamps, parts.sums, shared, first)
+        parts.renew(rows, revisions, inputs, tower)
+        layer = np.empty((2, n, tower.width // 2), np.float32)
+        join_parts(first, rows, parts.sums, shared, tower.sigmoid, layer)
         value = np.zeros((2, 1), np.float32)
         if self._value is not None:
-            value = self._value.outputs(shared[None, tower.width :], self._activate, value)
-        return tower.outputs(first, self._activate, value)
+            layer_of_value = shared[tower.width :].reshape(2, 1, -1)
+            activate(layer_of_value, np.zeros_like(layer_of_value), tower.sigmoid)
+            value = self._value.outputs(layer_of_value, value)
+        return tower.outputs(layer, value)
 
 
 class ArticleParts:
@@ -71,11 +77,24 @@ class ArticleParts:
         longer.sums[: len(self.sums)], longer.stamps[: len(self.stamps)] = self.sums, self.stamps
         return longer
 
+    def renew(self, rows: Ints, revisions: Ints, inputs: Inputs | Measured, tower: "Tower") -> None:
+        """Makes the parts of candidates whose articles have another revision by now, from their content and embedding."""
+        stale = np.empty(len(rows), np.int32)
+        count = find_stale(rows, revisions, self.stamps, stale)
+        if not count:
+            return
+        stale = stale[:count]
+        embedding, weights = np.empty((count, 0), np.float32), np.empty((0, tower.width), np.float32)
+        if isinstance(inputs, Measured):
+            embedding, weights = inputs.embedding[stale].astype(np.float32), tower.of_embedding(inputs)
+        make_parts(inputs.content[stale], tower.content, embedding, weights, rows[stale], self.sums)
+        self.stamps[rows[stale]] = revisions[rows[stale]]
+
 
 class Tower:
     """One tower of both networks: first-layer groups side by side (inputs, 2H), later layers stacked (2, in, out)."""
 
-    def __init__(self, name: str, pair: tuple[Weights, Weights]) -> None:
+    def __init__(self, name: str, pair: tuple[Weights, Weights], activation: str) -> None:
         def beside(tensor: str) -> Floats:
             return np.concatenate([weights[f"{name}.{tensor}"] for weights in pair], axis=-1)
 
@@ -83,6 +102,7 @@ class Tower:
             return np.stack([weights[f"{name}.{tensor}"] for weights in pair])
 
         self.groups = {group: beside(group) for group in ("reader", "content", "dense") if f"{name}.{group}" in pair[0]}
+        self.sigmoid = ACTIVATIONS.index(activation) == 1
         self.bias = beside("bias")  # (2H,)
         self.width = len(self.bias)
         self.dense = self.groups.get("dense")  # (D, 2H)
@@ -98,15 +118,21 @@ class Tower:
             return np.zeros((len(inputs.content), self.width), np.float32)
         return folded(inputs, self.dense, shared) if isinstance(inputs, Measured) else inputs.dense @ self.dense
 
-    def outputs(self, first: Floats, activate: Callable[[Floats], Floats], offset: Floats) -> Floats:
-        """From the first layer's sums to one number per candidate and network, on top of `offset`.  (n, 2H), (2, 1) → (2, n)"""
-        layer = activate(first).reshape(len(first), 2, -1).transpose(1, 0, 2)  # (2, n, H)
+    def of_embedding(self, measured: Measured) -> Floats:
+        """The weights of what an article's embedding says without its reader.  (E, 2H)"""
+        size, end = measured.embedding.shape[1], len(measured.layout.kept) - 1
+        if self.dense is None or not size:
+            return np.zeros((size, self.width), np.float32)
+        block = slice(end - size, end)
+        return self.dense[block] * measured.layout.kept[block, None]
+
+    def outputs(self, layer: Floats, offset: Floats) -> Floats:
+        """From the first layer to one number per candidate and network, on top of `offset`.  (2, n, H), (2, 1) → (2, n)"""
         for weight, bias in self.hidden:
             layer = layer @ weight
-            layer += bias
-            layer = activate(layer)
+            activate(layer, bias, self.sigmoid)
         out = np.empty(layer.shape[:2], np.float32)
-        last_layer(np.ascontiguousarray(layer), self.out, self.out_bias + offset, out)
+        last_layer(layer, self.out, self.out_bias + offset, out)
         return out
 
 
@@ -120,48 +146,67 @@ def add_reader(reader: Floats, weights: Floats, sums: Floats) -> None:
                 sums[unit] += x * weights[i, unit]
 
 
-@kernel(
-    VOID,
-    reads("u2", 2),
-    reads("i4", 1),
-    reads("i4", 1),
-    reads("f4", 2),
-    writes("i4", 1),
-    writes("f4", 2),
-    reads("f4", 1),
-    writes("f4", 2),
-)
-def add_parts(
-    content: NDArray[np.uint16],
-    rows: Ints,
-    revisions: Ints,
-    table: Floats,
-    stamps: Ints,
-    parts: Floats,
-    shared: Floats,
-    first: Floats,
-) -> None:
-    """Adds to every candidate's first layer its article's part and what all share. One-hot inputs are row sums.
+@kernel(INT, reads("i4", 1), reads("i4", 1), reads("i4", 1), writes("i4", 1))
+def find_stale(rows: Ints, revisions: Ints, stamps: Ints, stale: Ints) -> int:
+    """Which of these rows were stamped with another revision than theirs, as places in `rows`; how many.  (n,) → (≤ n,)"""
+    count = 0
+    for i in range(len(rows)):
+        stale[count] = i
+        count += stamps[rows[i]] != revisions[rows[i]]
+    return count
 
-    Args:
-        content (n, M), rows (n,): the candidates', and revisions: the catalogue's, by row
-        table: weights of the content slots.  (C, 2H)
-        stamps, parts: what is kept, by row; an article of another revision is made anew.  (rows,), (rows, 2H)
-        shared: the first 2H numbers are added to all.
+
+@kernel(VOID, reads("u2", 2), reads("f4", 2), reads("f4", 2), reads("f4", 2), reads("i4", 1), writes("f4", 2))
+def make_parts(
+    content: NDArray[np.uint16], table: Floats, embedding: Floats, weights: Floats, rows: Ints, parts: Floats
+) -> None:
+    """What these articles add to the first layer. One-hot inputs are row sums; always in one order, so to the same bits.
+
+    (n, M), (C, 2H), (n, E), (E, 2H), (n,) → rows of (rows, 2H)
     """
-    n, width = first.shape
-    for i in range(n):
-        row = rows[i]
-        if stamps[row] != revisions[row]:
-            stamps[row] = revisions[row]
-            parts[row] = 0
-            for column in range(content.shape[1]):
-                slot = content[i, column]
-                if slot < len(table):
-                    for unit in range(width):
-                        parts[row, unit] += table[slot, unit]
-        for unit in range(width):
-            first[i, unit] += parts[row, unit] + shared[unit]
+    for i in range(len(rows)):
+        sums = parts[rows[i]]
+        sums[:] = 0
+        for column in range(content.shape[1]):
+            slot = content[i, column]
+            if slot < len(table):
+                for unit in range(len(sums)):
+                    sums[unit] += table[slot, unit]
+        for component in range(embedding.shape[1]):
+            for unit in range(len(sums)):
+                sums[unit] += embedding[i, component] * weights[component, unit]
+
+
+@kernel(FLOAT, FLOAT, BOOL)
+def activated(x: Any, sigmoid: bool) -> Any:
+    """σ(x), or max(x, 0); what is not a number stays none."""
+    if sigmoid:
+        return np.float32(1) / (np.float32(1) + np.exp(-min(max(x, np.float32(-80)), np.float32(80))))
+    return np.float32(0) if x < 0 else x
+
+
+@kernel(VOID, reads("f4", 2), reads("i4", 1), reads("f4", 2), reads("f4", 1), BOOL, writes("f4", 3))
+def join_parts(first: Floats, rows: Ints, parts: Floats, shared: Floats, sigmoid: bool, layer: Floats) -> None:
+    """The first layer of each network: what the dense inputs, each candidate's article and all together add.
+
+    (n, 2H), (n,), (rows, 2H), (≥ 2H,) → (2, n, H)
+    """
+    networks, n, width = layer.shape
+    for network in range(networks):
+        for i in range(n):
+            row = rows[i]
+            for unit in range(width):
+                place = network * width + unit
+                layer[network, i, unit] = activated(first[i, place] + parts[row, place] + shared[place], sigmoid)
+
+
+@kernel(VOID, writes("f4", 3), reads("f4", 3), BOOL)
+def activate(layer: Floats, bias: Floats, sigmoid: bool) -> None:
+    """Adds the bias and activates, in place.  (2, n, H), (2, 1, H)"""
+    for network in range(layer.shape[0]):
+        for i in range(layer.shape[1]):
+            for unit in range(layer.shape[2]):
+                layer[network, i, unit] = activated(layer[network, i, unit] + bias[network, 0, unit], sigmoid)
 
 
 @kernel(VOID, reads("f4", 3), reads("f4", 2), reads("f4", 2), writes("f4", 2))
@@ -173,19 +218,3 @@ def last_layer(layer: Floats, weights: Floats, offset: Floats, out: Floats) -> N
             for unit in range(layer.shape[2]):
                 total += layer[network, i, unit] * weights[network, unit]
             out[network, i] = total
-
-
-def relu(x: Floats) -> Floats:
-    """In place."""
-    return np.maximum(x, 0, out=x)
-
-
-def sigmoid(x: Floats) -> Floats:
-    """In place."""
-    np.clip(x, -80, 80, out=x)
-    np.exp(-x, out=x)
-    x += 1
-    return np.reciprocal(x, out=x)
-
-
-ACTIVATIONS: dict[str, Callable[[Floats], Floats]] = {"relu": relu, "sigmoid": sigmoid}

@@ -128,7 +128,8 @@ class Measured:
     content: NDArray[np.uint16]  # (n, M)
     values: Floats  # (F, n)
     below: Floats  # (P, n): places in the list
-    embedding: Floats  # (E + 1, n): of the articles and their likeness to the reader's; (0, n) if no article has one
+    embedding: NDArray[np.float16]  # (n, E)
+    likeness: Floats  # (1, n): of the articles' embeddings to the reader's; (0, n) if the reader has none
     layout: Layout
 
 

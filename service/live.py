@@ -19,7 +19,7 @@ from drn.holdback import fault
 from drn.ranking import Served
 from drn.readers import Reader
 from drn.scoring import Scorer
-from drn.types import Article, Event, Impression
+from drn.types import Article, Event, Impression, Ints
 from drn.versions import Version
 from service.keys import KeyRing
 from service.store.impressions import ShownList
@@ -111,18 +111,21 @@ class Live:
 
     def show(self, lists: Iterable[ShownList], *, ours: bool) -> None:
         """Counts served lists, each for its reader too if what is in memory of them is known not to hold it yet."""
-        rows: list[int] = []
+        shown: list[Ints] = []
         seconds: list[int] = []
         for each in lists:
             if not self.impressions.add(each.seq):
                 continue
             self.lists.remember(each)
-            shown = self._rows(each.article_ids)
-            rows += shown
-            seconds += [epoch(each.at)] * len(shown)
+            rows = self.catalogue.find(each.article_ids)
+            if len(rows) and rows.min() < 0:
+                rows = rows[rows >= 0]
+            shown.append(rows)
+            seconds.append(epoch(each.at))
             if (reader := self._touch(each.user_id, ours)) is not None:
-                reader.show(shown)
-        self.catalogue.exposures(rows, seconds)
+                reader.show(rows)
+        if shown:
+            self.catalogue.exposures(np.concatenate(shown), np.repeat(seconds, [len(rows) for rows in shown]))
 
     def show_impression(self, seq: int, impression: Impression) -> None:
         """Counts a list that this process has served and logged."""
@@ -206,9 +209,6 @@ class Live:
     @property
     def readers(self) -> int:
         return len(self._readers)
-
-    def _rows(self, article_ids: Iterable[str]) -> list[int]:
-        return [row for article_id in article_ids if (row := self.catalogue.row(article_id)) is not None]
 
     def _touch(self, user_id: str | None, ours: bool) -> Reader | None:
         """The cached reader to update. One whom another process's news may have reached already is dropped."""
