@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from drn.kernels import INT, UNSIGNED, VOID, kernel, reads, writes
+from drn.kernels import BOOL, INT, UNSIGNED, VOID, kernel, reads, writes
 from drn.types import Ints
 from drn.windows import extended
 
@@ -89,34 +89,56 @@ def enter(letters: NDArray[np.uint8], ends: NDArray[np.int64], first: int, stop:
         places[place] = ((key >> np.uint64(32)) << np.uint64(32)) | np.uint64(row + 1)
 
 
+@kernel(BOOL, reads("u1", 1), INT, INT, reads("u1", 1), reads("i8", 1), INT)
+def same_letters(
+    asked: NDArray[np.uint8], begin: int, stop: int, letters: NDArray[np.uint8], ends: NDArray[np.int64], row: int
+) -> bool:
+    """Whether asked[begin:stop] is the row's id."""
+    start = ends[row]
+    if ends[row + 1] - start != stop - begin:
+        return False
+    for j in range(stop - begin):
+        if letters[start + j] != asked[begin + j]:
+            return False
+    return True
+
+
 @kernel(INT, reads("u1", 1), reads("u1", 1), reads("i8", 1), reads("u8", 1), writes("i4", 1))
 def look_up(
     asked: NDArray[np.uint8], letters: NDArray[np.uint8], ends: NDArray[np.int64], places: NDArray[np.uint64], found: Ints
 ) -> int:
     """Looks up the ids that lie in `asked`, a byte of 0 between each two; how many there are. `found` may be too short for them.
 
-    Equal hashes are not enough: the letters are compared.
+    Equal hashes are not enough: the letters are compared. Hashing, finding and comparing are loops of their own, because then
+    the processor waits for the memory of many ids at once.
     """
-    mask = np.uint64(len(places) - 1)
-    begin, count, state = 0, 0, np.uint64(0)
+    mask, upper, n = np.uint64(len(places) - 1), np.uint64(32), len(found)
+    keys, stops = np.empty(n, np.uint64), np.empty(n, np.int64)
+    count, state = 0, np.uint64(0)
     for i in range(len(asked) + 1):
         if i < len(asked) and asked[i]:
             state = (state ^ np.uint64(asked[i])) * np.uint64(0x100000001B3)
             continue
-        if count < len(found):
-            found[count] = -1
-            key = mixed(state)
-            place = key & mask
-            while places[place]:
-                if places[place] >> np.uint64(32) == key >> np.uint64(32):
-                    row = np.int64(places[place] & np.uint64(0xFFFFFFFF)) - 1
-                    start, same = ends[row], ends[row + 1] - ends[row] == i - begin
-                    for j in range(i - begin if same else 0):
-                        same = same and letters[start + j] == asked[begin + j]
-                    if same:
-                        found[count] = row
-                        break
+        if count < n:
+            keys[count], stops[count] = mixed(state), i
+        count, state = count + 1, np.uint64(0)
+    if count != n:
+        return count
+    for i in range(n):
+        place = keys[i] & mask
+        while places[place] and places[place] >> upper != keys[i] >> upper:
+            place = (place + np.uint64(1)) & mask
+        found[i] = np.int64(places[place] & np.uint64(0xFFFFFFFF)) - 1
+    begin = 0
+    for i in range(n):
+        if found[i] >= 0 and not same_letters(asked, begin, stops[i], letters, ends, found[i]):
+            found[i] = -1
+            place = keys[i] & mask
+            while places[place]:  # two hashes agree in half of their bits
+                row = np.int64(places[place] & np.uint64(0xFFFFFFFF)) - 1
+                if same_letters(asked, begin, stops[i], letters, ends, row):
+                    found[i] = row
+                    break
                 place = (place + np.uint64(1)) & mask
-        count += 1
-        begin, state = i + 1, np.uint64(0)
+        begin = stops[i] + 1
     return count

@@ -194,56 +194,39 @@ def likeness(stems: NDArray[np.uint16], rows: Ints, clicked: Ints, last: int, be
     """Cosine of each row's set of stems with that of the last click, and the highest with any of the clicks; thousandths.
 
     Args:
-        stems: by row, 0 from where there are no more.  (rows, STEMS)
+        stems: by row, 0 from where there are no more, at most 255 in all.  (rows, STEMS)
         rows: (n,)
         clicked: rows of at most eight clicks, oldest first.  (m,)
         last, best: columns of `out` (n, ·) that are filled, 0 without clicks or stems; they may be one.
     """
+    out[:, last], out[:, best] = 0, 0
     clicks = len(clicked)
     if not clicks:
-        out[:, last], out[:, best] = 0, 0
         return
-    # By stem, a bit for each click that has it: a hash table four times as large as there can be stems, so that it stays in
-    # the nearest cache. A stem of 0 is a free place.
-    places = 4
-    while places < 4 * clicks * stems.shape[1]:
-        places *= 2
-    known, having = np.zeros(places, np.uint16), np.zeros(places, np.uint8)
-    any_has = np.zeros(1_024, np.uint64)  # a bit for each of the 65,536 stems: most articles share none, which is soon seen
-    sizes, shared = np.zeros(8, np.int64), np.zeros(8, np.int64)
+    # By stem, a byte for each click that has it, all eight in one number: what a row shares with each is one sum, without a
+    # branch that could be guessed wrong.
+    having, bytewise = np.zeros(65_536, np.uint8), np.zeros(256, np.uint64)
+    for clicked_by in range(256):
+        for click in range(8):
+            bytewise[clicked_by] |= np.uint64((clicked_by >> click) & 1) << np.uint64(8 * click)
+    sizes = np.zeros(8, np.int64)
     for click in range(clicks):
         for stem in stems[clicked[click]]:
-            if not stem:
-                break
-            place = np.int64(stem) & (places - 1)
-            while known[place] and known[place] != stem:
-                place = (place + 1) & (places - 1)
-            any_has[stem >> 6] |= np.uint64(1) << np.uint64(stem & 63)
-            known[place] = stem
-            having[place] |= np.uint8(1 << click)
-            sizes[click] += 1
+            if stem:
+                having[stem] |= np.uint8(1 << click)
+                sizes[click] += 1
     for i in range(len(rows)):
-        common = np.uint64(0)
-        for stem in stems[rows[i]]:
-            common |= any_has[stem >> 6] >> np.uint64(stem & 63)  # of no article is 0 a stem, which fills the rest
-        if not common & np.uint64(1):
-            out[i, last], out[i, best] = 0, 0
+        row, shared, size = rows[i], np.uint64(0), 0
+        for place in range(stems.shape[1]):
+            shared += bytewise[having[stems[row, place]]]
+        if not shared:
             continue
-        shared[:] = 0
-        size = 0
-        for stem in stems[rows[i]]:
-            if not stem:
-                break
-            size += 1
-            place = np.int64(stem) & (places - 1)
-            while known[place] and known[place] != stem:
-                place = (place + 1) & (places - 1)
-            if having[place]:
-                for click in range(clicks):
-                    shared[click] += (having[place] >> click) & 1
+        for place in range(stems.shape[1]):
+            size += stems[row, place] != 0
         highest, newest = 0.0, 0.0
         for click in range(clicks):
-            newest = 1_000 * shared[click] / np.sqrt(max(size * sizes[click], 1))
+            common = np.float64((shared >> np.uint64(8 * click)) & np.uint64(255))
+            newest = 1_000 * common / np.sqrt(np.float64(max(size * sizes[click], 1)))
             highest = max(highest, newest)
         out[i, last] = np.uint16(newest)
         out[i, best] = np.uint16(highest)
