@@ -23,11 +23,15 @@ from drn.catalogue import READER_WINDOWS, WINDOWS, Catalogue, column_counts, epo
 from drn.config import Config
 from drn.errors import CorruptCheckpoint, InvalidInput, SchemaMismatch
 from drn.kernels import (
+    BOOL,
     FLOAT,
     INT,
+    VOID,
     ages,
     click_profile,
     kernel,
+    mean_of_halves,
+    products,
     reads,
     relations,
     shares_below,
@@ -159,8 +163,9 @@ def mean_embedding(catalogue: Catalogue, clicked: Ints) -> NDArray[np.float16]:
     size = catalogue.embedding.shape[1]
     if not len(clicked) or not size:
         return np.zeros(size, np.float16)
-    total = np.add.reduce(catalogue.embedding.take(clicked, axis=0).astype(np.float32), axis=0)
-    return np.asarray(total / np.float32(len(clicked)), np.float16)
+    mean = np.empty(size, np.float32)
+    mean_of_halves(catalogue.embedding.view(np.uint16), clicked, mean)
+    return mean.astype(np.float16)
 
 
 def measure(observation: Observation, config: Config) -> Measured:
@@ -225,9 +230,11 @@ def encode(observation: Observation, config: Config) -> Inputs:
 
 def embedding_likeness(embedding: NDArray[np.float16], of_reader: NDArray[np.float16]) -> Floats:
     """The likeness of the articles' embeddings (n, E) to the reader's (E,).  (1, n), or (0, n) if the reader has none"""
-    if not of_reader.view(np.uint16).any():
+    if not of_reader.tobytes().strip(b"\0"):
         return np.empty((0, len(embedding)), np.float32)
-    return np.asarray(embedding.astype(np.float32) @ of_reader.astype(np.float32))[None]
+    found = np.empty((1, len(embedding)), np.float32)
+    products(embedding.view(np.uint16), of_reader.astype(np.float32), found[0])
+    return found
 
 
 @kernel(
@@ -423,8 +430,9 @@ def pack(observation: Observation) -> bytes:
     """The observation for the log: little-endian, reader counts sparse, article counts in 16 bits where they all fit."""
     n, columns = observation.content.shape
     filled, values = filled_slots(observation.reader)
-    wide = bool(observation.counts.max(initial=0) > 65_535)
-    embedded = any(part.view(np.uint16).any() for part in (observation.embedding, observation.reader_embedding))
+    counts = np.empty(observation.counts.shape, np.uint16)
+    wide = not narrowed(observation.counts, counts)
+    embedded = any(part.tobytes().strip(b"\0") for part in (observation.reader_embedding, observation.embedding))
     header = HEADER.pack(
         MAGIC, SCHEMA, n, columns, observation.reader.shape[1], observation.embedding.shape[1], len(filled), wide, embedded
     )
@@ -434,7 +442,7 @@ def pack(observation: Observation) -> bytes:
         (observation.reader_totals, "<u2"),
         (observation.context, "<u1"),
         (observation.content, "<u2"),
-        (observation.counts, "<u4" if wide else "<u2"),
+        (observation.counts, "<u4") if wide else (counts, "<u2"),
         (observation.category_counts, "<u4"),
         (observation.seen, "<u2"),
         (observation.age, "<i4"),
@@ -442,6 +450,17 @@ def pack(observation: Observation) -> bytes:
     if embedded:
         arrays += [(observation.embedding, "<f2"), (observation.reader_embedding, "<f2")]
     return b"".join([header, *[np.ascontiguousarray(array, kind).data for array, kind in arrays]])
+
+
+@kernel(BOOL, reads("u4", 2), writes("u2", 2))
+def narrowed(counts: NDArray[np.uint32], out: NDArray[np.uint16]) -> bool:
+    """Copies the counts into 16 bits each, and says whether all fit there.  (n, c) → (n, c)"""
+    bits = np.uint32(0)
+    for i in range(counts.shape[0]):
+        for column in range(counts.shape[1]):
+            bits |= counts[i, column]
+            out[i, column] = np.uint16(counts[i, column])
+    return bits < 65_536
 
 
 @kernel(tuple_of(writes("u2", 1), writes("u2", 1)), reads("u2", 2))
