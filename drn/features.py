@@ -26,7 +26,6 @@ from drn.kernels import (
     BOOL,
     FLOAT,
     INT,
-    VOID,
     ages,
     click_profile,
     kernel,
@@ -460,7 +459,7 @@ def narrowed(counts: NDArray[np.uint32], out: NDArray[np.uint16]) -> bool:
         for column in range(counts.shape[1]):
             bits |= counts[i, column]
             out[i, column] = np.uint16(counts[i, column])
-    return bits < 65_536
+    return bool(bits < 65_536)
 
 
 @kernel(tuple_of(writes("u2", 1), writes("u2", 1)), reads("u2", 2))

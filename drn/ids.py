@@ -5,7 +5,7 @@ sixth of a decision. Here hashes, lengths and letters lie side by side in three 
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from drn.kernels import BOOL, INT, UNSIGNED, VOID, kernel, reads, writes
 from drn.types import Ints
 from drn.windows import extended
 
+Place: TypeAlias = int | np.int64
 SEPARATOR = "\0"  # which no id from outside holds, because PostgreSQL cannot store it
 
 
@@ -91,16 +92,16 @@ def enter(letters: NDArray[np.uint8], ends: NDArray[np.int64], first: int, stop:
 
 @kernel(BOOL, reads("u1", 1), INT, INT, reads("u1", 1), reads("i8", 1), INT)
 def same_letters(
-    asked: NDArray[np.uint8], begin: int, stop: int, letters: NDArray[np.uint8], ends: NDArray[np.int64], row: int
+    asked: NDArray[np.uint8], begin: Place, stop: Place, letters: NDArray[np.uint8], ends: NDArray[np.int64], row: Place
 ) -> bool:
     """Whether asked[begin:stop] is the row's id."""
     start = ends[row]
     if ends[row + 1] - start != stop - begin:
         return False
+    same = True
     for j in range(stop - begin):
-        if letters[start + j] != asked[begin + j]:
-            return False
-    return True
+        same = same and letters[start + j] == asked[begin + j]
+    return same
 
 
 @kernel(INT, reads("u1", 1), reads("u1", 1), reads("i8", 1), reads("u8", 1), writes("i4", 1))
@@ -129,16 +130,17 @@ def look_up(
         while places[place] and places[place] >> upper != keys[i] >> upper:
             place = (place + np.uint64(1)) & mask
         found[i] = np.int64(places[place] & np.uint64(0xFFFFFFFF)) - 1
-    begin = 0
+    begin: Place = 0
     for i in range(n):
-        if found[i] >= 0 and not same_letters(asked, begin, stops[i], letters, ends, found[i]):
+        stop = stops[i]
+        if found[i] >= 0 and not same_letters(asked, begin, stop, letters, ends, found[i]):
             found[i] = -1
             place = keys[i] & mask
             while places[place]:  # two hashes agree in half of their bits
                 row = np.int64(places[place] & np.uint64(0xFFFFFFFF)) - 1
-                if same_letters(asked, begin, stops[i], letters, ends, row):
+                if same_letters(asked, begin, stop, letters, ends, row):
                     found[i] = row
                     break
                 place = (place + np.uint64(1)) & mask
-        begin = stops[i] + 1
+        begin = stop + 1
     return count

@@ -14,15 +14,14 @@ from drn.folding import folded
 from drn.kernels import BOOL, FLOAT, INT, VOID, kernel, reads, writes
 from drn.types import Floats, Inputs, Ints, Measured, Model, Weights
 
-
 ACTIVATIONS = ("relu", "sigmoid")
 
 
 class Scorer:
     """The current and the explore network of one model, laid out for serving.
 
-    An article's share of the first layer depends on its content, its embedding and the weights alone, so it is kept per catalogue row
-    and made anew when the row's content revision has moved on. A new version is a new Scorer.
+    An article's share of the first layer depends on its content, its embedding and the weights alone, so it is kept per
+    catalogue row and made anew when the row's content revision has moved on. A new version is a new Scorer.
     """
 
     def __init__(self, model: Model, config: Config) -> None:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from drn.kernels import shares_below, sorted_keys, standardise, z_scores
+from drn.kernels import likeness, mean_of_halves, products, shares_below, sorted_keys, standardise, z_scores
 
 # Few different values, so that many are equal.
 FEATURES = arrays(
@@ -45,3 +45,38 @@ def test_standardised_features_are_centred_and_scaled(features: np.ndarray) -> N
     found = np.empty_like(features)
     standardise(features, centre, spread, found)
     np.testing.assert_allclose(found, (features - centre[:, None]) / spread[:, None], rtol=1e-6)
+
+
+@given(st.lists(st.integers(0, 65_535).filter(lambda bits: bits & 0x7C00 != 0x7C00), min_size=1, max_size=40))
+def test_halves_are_widened_exactly(bits: list[int]) -> None:
+    """Every finite number of 16 bits, the smallest among them."""
+    halves = np.array(bits, np.uint16)
+    mean = np.empty(len(bits), np.float32)
+    mean_of_halves(halves[None], np.zeros(1, np.int32), mean)
+    np.testing.assert_array_equal(mean, halves.view(np.float16).astype(np.float32))
+
+
+@given(
+    halves=st.lists(st.lists(st.floats(-2, 2, width=16), min_size=3, max_size=3), min_size=1, max_size=20),
+    weights=st.lists(st.floats(-2, 2, width=16), min_size=3, max_size=3),
+)
+def test_products_of_halves(halves: list[list[float]], weights: list[float]) -> None:
+    out = np.empty(len(halves), np.float32)
+    products(np.array(halves, np.float16).view(np.uint16), np.array(weights, np.float32), out)
+    np.testing.assert_allclose(out, np.array(halves) @ np.array(weights), atol=1e-5)
+
+
+@given(
+    articles=st.lists(st.sets(st.sampled_from([1, 2, 3, 64, 65_535]), max_size=4), min_size=1, max_size=12),
+    clicks=st.lists(st.integers(0, 11), max_size=8),
+)
+def test_likeness_is_the_cosine_of_sets(articles: list[set[int]], clicks: list[int]) -> None:
+    stems = np.array([[*words, 0, 0, 0, 0][:4] for words in articles], np.uint16)
+    rows, clicked = np.arange(len(articles), dtype=np.int32), np.array([click % len(articles) for click in clicks], np.int32)
+    found = np.full((len(articles), 2), 9, np.uint16)
+    likeness(stems, rows, clicked, 0, 1, found)
+    for words, (last, best) in zip(articles, found.tolist(), strict=True):
+        alike = [
+            int(1_000 * len(words & articles[row]) / np.sqrt(max(len(words) * len(articles[row]), 1))) for row in clicked.tolist()
+        ]
+        assert (last, best) == (alike[-1], max(alike)) if alike else (last, best) == (0, 0)
