@@ -172,6 +172,7 @@ class Catalogue:
             self._category_counts.load(self.category[rows], counts, buckets, KINDS.index(kind), 0)
 
     def _count(self, rows: Ints, seconds: NDArray[np.int64], kind: int) -> None:
+        self.advance(int(seconds.max()))
         self._counts.add_each(rows, seconds, kind)
         self._category_counts.add_each(self.category.take(rows), seconds, kind)
 

@@ -186,11 +186,8 @@ def _fit(scores: Floats, k: int, pinned: Mapping[int, int]) -> dict[int, int]:
 def _draw(scores: Floats, m: int, tau: float, seed: int) -> tuple[Ints, Floats, Floats]:
     """m candidates of the pool, drawn one by one from the mixture, their credit and propensity.  (m,), (m,), (m,)"""
     keys = sorted_keys(-scores)  # (2, n)
-    shown, rank = np.empty(m, np.int32), np.empty((2, m), np.int32)
-    credit, propensity = np.empty(m, np.float32), np.empty(m, np.float32)
-    log_ranks = _log_ranks(scores.shape[1])
-    race(keys, log_ranks, tau, seed, shown, rank)
-    shares(rank, log_ranks, tau, credit, propensity)
+    shown, credit, propensity = np.empty(m, np.int32), np.empty(m, np.float32), np.empty(m, np.float32)
+    draw(keys, _log_ranks(scores.shape[1]), tau, seed, shown, credit, propensity)
     return shown, credit, propensity
 
 
@@ -340,6 +337,22 @@ def swapped_shares(
         else:
             swapped[:, a], swapped[:, b] = rank[:, a], rank[:, b]
             out[pair] = 0.5 + 0.5 * np.tanh(0.5 * (likelihood - as_shown))
+
+
+@kernel(VOID, reads("u8", 2), reads("f8", 1), DOUBLE, INT, writes("i4", 1), writes("f4", 1), writes("f4", 1))
+def draw(
+    keys: NDArray[np.uint64],
+    log_ranks: NDArray[np.float64],
+    tau: float,
+    seed: int,
+    shown: Ints,
+    credit: Floats,
+    propensity: Floats,
+) -> None:
+    """`race` and the `shares` of what it has drawn, which are filled.  (2, n), (n,) → (m,), (m,), (m,)"""
+    rank = np.empty((2, len(shown)), np.int32)
+    race(keys, log_ranks, tau, seed, shown, rank)
+    shares(rank, log_ranks, tau, credit, propensity)
 
 
 def _pool_ranks(current_rank: Ints, explore_rank: Ints, shown: Ints, pinned: Bools) -> Ints:

@@ -62,7 +62,7 @@ class Reader:
 
     def show(self, rows: Ints | Iterable[int]) -> None:
         """Counts one more showing of each row (rows distinct)."""
-        self._shown = Times(*counted_once_more(*self._shown, np.sort(np.asarray(rows, np.int32))))
+        self._shown = Times(*counted_once_more(*self._shown, np.asarray(rows, np.int32)))
 
     def load_shown(self, rows: NDArray[np.int32], counts: NDArray[np.uint16]) -> None:
         """Adds `counts` showings of `rows` (distinct)."""
@@ -101,9 +101,26 @@ class Reader:
         return np.frombuffer(self._click_times, np.int64).copy() if self._click_times else np.empty(0, np.int64)
 
 
+@kernel(writes("i4", 1), reads("i4", 1))
+def ascending(rows: Ints) -> Ints:
+    """The same rows in order, each put where it belongs among those before it: a list is short.  (n,) → (n,)"""
+    ordered = rows.copy()
+    for i in range(1, len(rows)):
+        place = i
+        while place > 0 and ordered[place - 1] > rows[i]:
+            ordered[place] = ordered[place - 1]
+            place -= 1
+        ordered[place] = rows[i]
+    return ordered
+
+
 @kernel(tuple_of(writes("i4", 1), writes("u2", 1)), reads("i4", 1), reads("u2", 1), reads("i4", 1))
 def counted_once_more(known: Ints, counts: NDArray[np.uint16], rows: Ints) -> tuple[Ints, NDArray[np.uint16]]:
-    """The rows and counts with one more of each of `rows`; both lots of rows ascend, and are distinct.  (u,), (u,), (n,)"""
+    """The rows and counts with one more of each of `rows`; both lots of rows are distinct, the known ones ascend.
+
+    (u,), (u,), (n,) → (≥ u,), (≥ u,), ascending
+    """
+    rows = ascending(rows)
     added = 0
     place = 0
     for row in rows:

@@ -156,9 +156,7 @@ def find_stale(rows: Ints, revisions: Ints, stamps: Ints, stale: Ints) -> int:
 
 
 @kernel(VOID, reads("u2", 2), reads("f4", 2), reads("f4", 2), reads("f4", 2), reads("i4", 1), writes("f4", 2))
-def make_parts(
-    content: NDArray[np.uint16], table: Floats, embedding: Floats, weights: Floats, rows: Ints, parts: Floats
-) -> None:
+def make_parts(content: NDArray[np.uint16], table: Floats, embedding: Floats, weights: Floats, rows: Ints, parts: Floats) -> None:
     """What these articles add to the first layer. One-hot inputs are row sums; always in one order, so to the same bits.
 
     (n, M), (C, 2H), (n, E), (E, 2H), (n,) → rows of (rows, 2H)

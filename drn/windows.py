@@ -36,8 +36,10 @@ class SlidingCounts:
         self._buckets = extended(self._buckets.transpose(2, 0, 1), rows).transpose(1, 2, 0).copy()
 
     def add_each(self, rows: Ints, seconds: NDArray[np.int64], kind: int) -> None:
-        """Counts one event of one kind for each row at its second (since 1970); rows may repeat, in any order.  (n,), (n,)"""
-        self.advance(int(seconds.max()))
+        """Counts one event of one kind for each row at its second (since 1970); rows may repeat, in any order.  (n,), (n,)
+
+        Call `advance` first, to the last of these seconds.
+        """
         count_each(self.counts, self._buckets, self._heads, self._lengths, rows, seconds, kind)
 
     def advance(self, at: int) -> None:

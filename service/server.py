@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from drn.errors import InvalidConfig
 from service import logs
-from service.app import create_app
+from service.app import create_app, entrance
 from service.errors import StartRefused
 from service.settings import Settings
 
@@ -49,7 +49,7 @@ async def serve(settings: Settings) -> None:
     """
     app = create_app(settings)
     config = uvicorn.Config(
-        app,
+        entrance(app),
         host=settings.host,
         port=settings.port,
         http="httptools",

@@ -10,7 +10,7 @@ from service.dependencies import CurrentNode, needs
 from service.handlers.rank import rank
 from service.keys import Scope
 from service.routes.direct import Shortcut
-from service.routes.json_body import JsonRoute
+from service.routes.json_body import JsonAnswer, JsonRoute
 from service.routes.problems import responses
 from service.schemas import RankAnswer, RankBody
 
@@ -27,7 +27,7 @@ router = APIRouter(route_class=JsonRoute, tags=["ranking"])
 async def post_rank(body: RankBody, node: CurrentNode) -> Response:
     """The list is logged before it is answered; a request with the same `request_id` gets the same list again."""
     request = body.to_request(body.request_id or os.urandom(16).hex(), node.clock())
-    return Response(answer(await rank(node, request)), media_type="application/json")
+    return JsonAnswer(answer(await rank(node, request)))
 
 
 SHORTCUT = Shortcut("/rank", Scope.RANK, RankBody, post_rank)
