@@ -80,7 +80,7 @@ async def judged_methods(options: Options) -> AsyncIterator[tuple[str, Judged, J
         async with replayed(settings, server, log, options.limit, hours, PRODUCT) as (done, store):
             seconds, reference = time.process_time() - began, marks(done.scores)
             yield PRODUCT, reference, reference, seconds
-            for name, judged, took in await contest(store, settings.config(), peers, done.impressions):
+            for name, judged, took in await contest(store, settings.config(), peers, done.impressions) if peers else ():
                 yield name, judged, reference, took
         for name in options.methods:
             if name in PEERS or name == PRODUCT:
