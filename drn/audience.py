@@ -76,7 +76,8 @@ class Tastes:
     def of(self, reader: int, pieces: Sequence[Piece]) -> Doubles:
         """Logits of one reader's taste for each article, (n,)."""
         s = self.scenario
-        row = sqrt(s.common_share) * self.table[-1] + sqrt(1 - s.common_share) * self.table[reader]
+        mixed = sqrt(s.common_share) * self.table[-1] + sqrt(1 - s.common_share) * self.table[reader]
+        row = mixed.tolist()  # numbers are looked up quicker in a list
         c, t, e = self.bounds[:3]
         return np.array(
             [
@@ -106,7 +107,8 @@ class Audience:
         if s.signal == "none":
             return np.full(len(pieces), s.control_click)
         logits = np.array([s.base + s.quality_weight * p.quality - s.ageing * (at - p.published) / DAY for p in pieces])
-        logits += np.array([sum(b.strength(at) for b in bursts if concerns(b, p)) for p in pieces])
+        strengths = [(b, b.strength(at)) for b in bursts]
+        logits += np.array([sum(strength for b, strength in strengths if concerns(b, p)) for p in pieces])
         if s.signal == "taste":
             self.tastes.move_to(at)
             logits += self.tastes.of(reader, pieces) - self.weariness(reader, pieces)
