@@ -6,6 +6,7 @@ with one piece. Times are seconds.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TypeAlias
 
 import numpy as np
@@ -43,6 +44,7 @@ class Hazard:
         return total
 
 
+@lru_cache(maxsize=8)
 def constant(rate: float) -> Hazard:
     """The paper's λ(t) = λ0 (per second)."""
     return Hazard((0.0,), (rate,))

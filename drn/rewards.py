@@ -62,7 +62,8 @@ class Reactions:
         for slot, kind in dict.fromkeys([(slot, event.type) for slot, event in self.events]):
             rewards[slot] += config.event_rewards.get(kind, 0.0)
         rewards += config.click_reward * self.clicked()
-        rewards += config.dwell_reward * -np.expm1(-dwelt / config.dwell_scale)
+        if dwelt.any():
+            rewards += config.dwell_reward * -np.expm1(-dwelt / config.dwell_scale)
         return rewards.astype(np.float32)
 
     def _where(self, slots: Iterable[int]) -> Bools:

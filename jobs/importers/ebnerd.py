@@ -49,8 +49,9 @@ class Ebnerd:
             return
         frame = self._history.sort("impression_time_fixed", "user_id", "article_id_fixed", maintain_order=True)
         for user, at, article_id in frame.iter_rows():
-            seconds = int(aware(at).timestamp())
-            yield Event(f"ebnerd:{user}:{seconds}:{article_id}", str(article_id), "click", aware(at), user_id=str(user))
+            moment = aware(at)
+            event_id = f"ebnerd:{user}:{int(moment.timestamp())}:{article_id}"
+            yield Event(event_id, str(article_id), "click", moment, user_id=str(user))
 
     def impressions(self) -> Iterator[LoggedImpression]:
         frame = read(self.behaviors_file, BEHAVIOR_COLUMNS).sort("impression_time", "impression_id")
