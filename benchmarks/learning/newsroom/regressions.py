@@ -30,7 +30,7 @@ Doubles = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """How a regression is fitted. The values were chosen on seeds that are not reported; docs/benchmarks.md has the grid."""
+    """How a regression is fitted. The defaults are where the grids of docs/lab-book.md began."""
 
     rate: float = 1e-3  # of Adam
     decay: float = 1e-5  # L2 penalty on every weight but the bias
