@@ -3,7 +3,7 @@
 import hashlib
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from datetime import datetime
 from functools import lru_cache
 from typing import Literal, TypeAlias
@@ -74,6 +74,10 @@ class Catalogue:
 
     def __contains__(self, article_id: object) -> bool:
         return article_id in self._rows
+
+    def knows(self, article_ids: Set[str]) -> bool:
+        """Whether there is a row for each of these."""
+        return article_ids <= self._rows.keys()
 
     def put(self, article: Article) -> int:
         """Adds or replaces an article, which makes it rankable from the next request on; returns its row."""

@@ -5,9 +5,10 @@ Notifications make it quick, looking every `follow_seconds` makes it sure.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Set
 from datetime import datetime
 from functools import partial
+from itertools import chain
 from typing import Protocol, TypeAlias, TypeVar
 
 import numpy as np
@@ -28,7 +29,7 @@ from service.store.errors import NoSuchVersion, StoreError, StoreUnavailable, We
 from service.store.notifications import Listener
 
 LOADS = 3  # a reader so busy that three reads were overtaken is served from the last one, uncached
-PAGE = 1_000  # rows of the log that are read and applied at once: some ten milliseconds
+PAGE = 250  # rows of the log that are read and applied at once: ten milliseconds at most
 ARTICLES = 100  # changes of articles that are read and applied at once: a few milliseconds
 MISSED_SECONDS = 0.5  # a notice can be missed while the listening connection is replaced; its news is found after this
 GATHER_SECONDS = 0.01  # so that a burst of news is one look
@@ -257,7 +258,7 @@ class Follower:
         look = live.begin_look(in_doubt=exclude_writer is None)
         read_lists = partial(impressions.exposures_since, connection, exclude_writer=exclude_writer)
         async for shown in unread(read_lists, live.impressions):
-            await self._know(connection, {article_id for each in shown for article_id in each.article_ids})
+            await self._know(connection, set(chain.from_iterable([each.article_ids for each in shown])))
             live.show(shown, ours=False)
         read_events = partial(feedback.events_since, connection, exclude_writer=exclude_writer)
         async for events in unread(read_events, live.events):
@@ -265,9 +266,9 @@ class Follower:
             live.note([(stored.seq, stored.event) for stored in events], ours=False)
         live.end_look(look)
 
-    async def _know(self, connection: AsyncConnection, article_ids: Iterable[str]) -> None:
+    async def _know(self, connection: AsyncConnection, article_ids: Set[str]) -> None:
         """Follows the articles first if some of these are not known yet."""
-        if any(article_id not in self._live.catalogue for article_id in article_ids):
+        if not self._live.catalogue.knows(article_ids):
             await self._follow_articles(connection)
 
     async def _follow_version(self, connection: AsyncConnection) -> None:

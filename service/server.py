@@ -16,6 +16,7 @@ from service.errors import StartRefused
 from service.settings import Settings
 
 SHUTDOWN_SECONDS = 10  # for requests under way; then the process ends anyway
+KEEP_ALIVE_SECONDS = 75  # longer than load balancers keep a connection (60 s), or they send requests into closed ones
 GARBAGE_OBJECTS = 10_000  # new objects before a search for cycles, of which a request leaves next to none
 REFUSED = 2  # exit status: starting again with the same settings will not help
 
@@ -57,6 +58,7 @@ async def serve(settings: Settings) -> None:
         log_config=None,
         access_log=False,
         server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
     )
     server = uvicorn.Server(config)

@@ -98,7 +98,7 @@ async def events_since(
 ) -> list[StoredEvent]:
     """What was recorded after `seq`, in the order of the log, behind what there is by now of the `missing` before it."""
     rows = await behind(connection, select(feedback.c.seq, *COLUMNS), feedback, seq, exclude_writer, limit, missing)
-    return [StoredEvent(row.seq, Event(*row[1:])) for row in rows]
+    return [StoredEvent(row[0], Event(*row[1:])) for row in rows]
 
 
 async def events_of(connection: AsyncConnection, request_ids: Collection[str]) -> list[Event]:

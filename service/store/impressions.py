@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import structlog
 from sqlalchemy import BigInteger, DateTime, LargeBinary, Row, Select, Text, and_, bindparam, func, select, text, type_coerce
@@ -102,8 +103,9 @@ async def shown_lists(connection: AsyncConnection, request_ids: Collection[str])
 SHOWN = [impressions.c[name] for name in ("seq", "request_id", "at", "user_id", "shown")]
 
 
-def shown_list(row: Row[tuple[object, ...]]) -> ShownList:
-    return ShownList(row.request_id, row.seq, row.at, row.user_id, tuple(row.shown))
+def shown_list(row: Sequence[Any]) -> ShownList:
+    seq, request_id, at, user_id, shown = row
+    return ShownList(request_id, seq, at, user_id, tuple(shown))
 
 
 def located(query: Select[tuple[object, ...]]) -> Select[tuple[object, ...]]:

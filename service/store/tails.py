@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import BigInteger, Row, Select, Table, bindparam
+from sqlalchemy import BigInteger, Select, Table, bindparam
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -16,7 +16,7 @@ async def behind(
     exclude_writer: str | None,
     limit: int,
     missing: Sequence[int],
-) -> list[Row[Any]]:
+) -> list[Sequence[Any]]:
     """The rows of a query on one log with these numbers: those of `missing` that there are by now, then all above `seq`.
 
     They are two statements, because PostgreSQL would rather read a whole table than unite two ranges of an index.
@@ -27,7 +27,7 @@ async def behind(
     """
     if exclude_writer is not None:
         query = query.where(log.c.writer != exclude_writer)
-    found: list[Row[Any]] = []
+    found: list[Sequence[Any]] = []
     if missing:
         wanted = bindparam("missing", list(missing), type_=ARRAY(BigInteger))
         found += await connection.execute(query.where(log.c.seq == wanted.any_()).order_by(log.c.seq))
