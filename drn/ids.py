@@ -1,7 +1,7 @@
 """Article ids to the numbers of their rows, a whole request's at once.
 
-A dictionary of strings spreads over all memory, and each look-up waits for several of its places: at 100 candidates that was a
-sixth of a decision. Here hashes, lengths and letters lie side by side in three arrays, and one compiled loop looks all ids up.
+A dictionary of strings spreads over all memory, and each look-up waits for several of its places: at 100 candidates that was
+an eighth of a decision. Here hashes, lengths and letters lie side by side in three arrays, and compiled loops look all ids up.
 """
 
 from collections.abc import Sequence
