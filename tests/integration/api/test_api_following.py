@@ -11,11 +11,11 @@ from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from drn.checkpoint import digest
-from drn.types import Model, VersionKind
+from drn.types import Event, Model, VersionKind
 from drn.versions import Version
 from service import node
 from service.keys import Scope, new_key
-from service.store import impressions, keys, versions
+from service.store import feedback, impressions, keys, versions
 from service.store.engine import writing
 from service.store.erasures import erase_user
 from service.store.errors import StoreUnavailable
@@ -119,6 +119,31 @@ async def test_a_reader_who_cannot_be_read_leaves_nothing_behind(api: Any, monke
             assert (await api.client.post("/rank", json={"user_id": f"u{i}"})).status_code == 503
     assert api.node.live.loading == 0
     assert (await api.client.post("/rank", json={"user_id": "u0"})).status_code == 200
+
+
+async def test_in_doubt_readers_are_dropped_only_for_what_their_process_wrote(
+    initial: Version, open_api: Any, engine: AsyncEngine
+) -> None:
+    writer, doubting = await open_api(), await open_api()
+    live, follower = doubting.node.live, doubting.node.follower
+    doubting.node.following.cancel()  # looks are taken here
+    await writer.publish("a1")
+    await follower.catch_up()
+    await doubting.rank(user_id="u1", candidates=["a1"])
+    for _ in range(2):
+        await follower.catch_up()
+    reader = live.cached_reader("u1")
+    assert reader is not None
+    now = datetime.now(UTC)
+    async with engine.begin() as connection:  # a commit of its own that was not answered
+        await feedback.record(connection, [Event("e1", "a1", "click", now, user_id="u1")], follower._writer_id, now)
+    await writer.click("e2", "a1", user_id="u1")
+    await follower.catch_up()
+    assert (clicks(doubting, "a1"), live.cached_reader("u1")) == (1, reader)
+    follower.doubt()
+    await writer.click("e3", "a1", user_id="u2")
+    await follower.catch_up()
+    assert (clicks(doubting, "a1"), live.cached_reader("u1")) == (3, None)
 
 
 async def test_an_erasure_that_commits_after_a_later_one_is_followed(api: Any, engine: AsyncEngine) -> None:
