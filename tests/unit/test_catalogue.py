@@ -29,6 +29,13 @@ def test_a_new_article_is_rankable_and_a_withdrawn_one_is_not() -> None:
     assert catalogue.live(NOW).tolist() == [row]
 
 
+def test_an_article_is_known_by_its_id_also_when_it_is_withdrawn() -> None:
+    catalogue = Catalogue(CONFIG)
+    catalogue.put(article())
+    catalogue.withdraw("a1")
+    assert (catalogue.knows(set()), catalogue.knows({"a1"}), catalogue.knows({"a1", "a2"})) == (True, True, False)
+
+
 def test_embargo_and_expiry_bound_the_life_of_an_article() -> None:
     catalogue = Catalogue(CONFIG)
     catalogue.put(article(embargo_until=NOW, expires_at=NOW + timedelta(hours=1)))
