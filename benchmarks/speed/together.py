@@ -70,8 +70,7 @@ def both(servers: Sequence[Server], bodies: Sequence[Sequence[bytes]], seconds: 
     """Both saturated at once, each by as many connections as one alone; CPU time per request over both."""
     with ThreadPoolExecutor() as pool:
         each = [
-            pool.submit(saturate, server, "/rank", own, seconds, CONNECTIONS)
-            for server, own in zip(servers, bodies, strict=True)
+            pool.submit(saturate, server, "/rank", own, seconds, CONNECTIONS) for server, own in zip(servers, bodies, strict=True)
         ]
         found = [one.result() for one in each]
     requests = sum(one.requests for one in found)
