@@ -108,9 +108,10 @@ def train(
 
 
 def held_out(replay: Replay, config: Config) -> Places:
-    """The newest `gate_share` of the usable experiences, none without an offline gate. Too few of them hold out nothing."""
+    """The newest usable experiences: `gate_share`, `gate_lists` at most, none without an offline gate. Too few hold out nothing."""
     usable = replay.informative()
-    return usable[len(usable) - int(len(usable) * config.gate_share) :] if config.gate == "offline" else usable[:0]
+    held = min(int(len(usable) * config.gate_share), config.gate_lists) if config.gate == "offline" else 0
+    return usable[len(usable) - held :]
 
 
 def telling(replay: Replay, among: Places) -> Places:

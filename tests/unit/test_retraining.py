@@ -159,6 +159,11 @@ def test_a_retraining_looks_at_what_is_drawn_and_what_follows_it_and_nothing_els
     assert draws.needed(held, replace(CONFIG, gamma=0.0)).tolist() == [0, 1, 5]
 
 
+def test_the_judges_have_a_limit():
+    config = replace(CONFIG, gate="offline", gate_share=0.5, gate_lists=30)
+    assert held_out(many(300, [True, False]), config).tolist() == list(range(270, 300))
+
+
 def test_too_few_judges_or_no_gate_hold_nothing_back():
     config = replace(CONFIG, gate="offline", gate_share=0.1)
     for replay, setting in (
