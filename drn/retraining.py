@@ -108,7 +108,7 @@ def train(
 
 
 def held_out(replay: Replay, config: Config) -> Places:
-    """The newest usable experiences: `gate_share`, `gate_lists` at most, none without an offline gate. Too few hold out nothing."""
+    """The newest usable experiences: `gate_share` of them, `gate_lists` at most; none without an offline gate."""
     usable = replay.informative()
     held = min(int(len(usable) * config.gate_share), config.gate_lists) if config.gate == "offline" else 0
     return usable[len(usable) - held :]
