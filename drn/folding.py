@@ -30,6 +30,7 @@ def folded(measured: Measured, weights: Floats, shared: Floats) -> Floats:
     features, n = values.shape
     most, width = features + len(below) + len(likeness), weights.shape[1]
     mean, scale = np.empty(features), np.empty(features)
+    moments(values, mean, scale)  # not called by `fold`, whose machine code would outlive a change of another module's kernel
     columns, folds = np.empty((most, n), np.float32), np.empty((most, width), np.float32)
     made = (layout.centre, layout.spread, layout.distances, layout.places, layout.kept)
     used = fold(values, mean, scale, below, likeness, *made, weights, columns, folds, shared)
@@ -66,8 +67,8 @@ def fold_rest(rows: Floats, kept: Floats, weights: Floats, used: int, columns: F
 @kernel(
     INT,
     reads("f4", 2),
-    writes("f8", 1),
-    writes("f8", 1),
+    reads("f8", 1),
+    reads("f8", 1),
     reads("f4", 2),
     reads("f4", 2),
     reads("f4", 1),
@@ -98,9 +99,9 @@ def fold(
 ) -> int:
     """Fills the product's columns (·, n) and their weights (·, 2H), adds what all have in common; how many columns there are.
 
-    Each feature's mean and 1 / standard deviation in the list are filled too.  (F,), (F,)
+    Args:
+        mean, scale: each feature's mean and 1 / standard deviation in the list.  (F,), (F,)
     """
-    moments(values, mean, scale)
     used = 0
     for f in range(len(values)):
         own = kept[f] / spread[f]

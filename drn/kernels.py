@@ -1,9 +1,9 @@
 """Loops over candidates that numpy has no single word for, compiled by numba. What a decision costs is here (decision 0010).
 
 A kernel is a function of its arguments alone: numba freezes the globals that it sees and keeps the machine code on disk, so
-a constant of another module would go stale. It is compiled for the types that stand above it, at the first import after an
-installation; afterwards its code is loaded. Arrays are C-contiguous. Sums may be taken in any order, but one process
-always takes the same one, so equal input gives equal bits.
+a constant of another module would go stale, and so would a kernel of another module. It is compiled for the types that stand
+above it, at the first import after an installation; afterwards its code is loaded. Arrays are C-contiguous. Sums may be taken
+in any order, but one process always takes the same one, so equal input gives equal bits.
 """
 
 from collections.abc import Callable

@@ -1,10 +1,14 @@
 """The compiled loops against the plainest numpy that says the same."""
 
+from types import ModuleType
+
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
+from drn import features, folding, ids, interleaving, kernels, readers, scoring
 from drn.kernels import likeness, mean_of_halves, products, shares_below, sorted_keys, standardise, z_scores
 
 # Few different values, so that many are equal.
@@ -80,3 +84,13 @@ def test_likeness_is_the_cosine_of_sets(articles: list[set[int]], clicks: list[i
             int(1_000 * len(words & articles[row]) / np.sqrt(max(len(words) * len(articles[row]), 1))) for row in clicked.tolist()
         ]
         assert (last, best) == (alike[-1], max(alike)) if alike else (last, best) == (0, 0)
+
+
+@pytest.mark.parametrize("module", [features, folding, ids, interleaving, kernels, readers, scoring])
+def test_a_kernel_calls_none_of_another_module(module: ModuleType) -> None:
+    """Its machine code is kept until its own file changes, with that of whatever it calls inside."""
+    compiled = [each.py_func for each in vars(module).values() if hasattr(each, "py_func")]
+    for formula in compiled:
+        called = {name: formula.__globals__.get(name) for name in formula.__code__.co_names}
+        strangers = [name for name, each in called.items() if getattr(each, "py_func", formula).__module__ != formula.__module__]
+        assert not strangers, f"{formula.__name__} calls {strangers}"
