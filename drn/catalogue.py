@@ -80,19 +80,23 @@ class Catalogue:
         return all(map(self._rows.__contains__, article_ids))
 
     def put(self, article: Article) -> int:
-        """Adds or replaces an article, which makes it rankable from the next request on; returns its row."""
+        """Adds or replaces an article, which makes it rankable from the next request on; returns its row.
+
+        Raises:
+            InvalidInput: a time without a zone, or an embedding that is not finite. A new article is not there then.
+        """
         row = self._rows.row(article.id)
         if row is None:
             row = len(self._articles)
             if row == len(self.content):
                 self._allocate(2 * row)
+            self._encode(row, article)
             self._rows.add(article.id)
             self._articles.append(article)
             self._ids.append(article.id)
-            self._encode(row, article)
         elif article != self._articles[row] or self._live_until[row] == 0:
-            self._articles[row] = article
             self._encode(row, article)
+            self._articles[row] = article
             self.edits += 1
         return row
 

@@ -29,6 +29,19 @@ def test_a_new_article_is_rankable_and_a_withdrawn_one_is_not() -> None:
     assert catalogue.live(NOW).tolist() == [row]
 
 
+def test_an_article_that_cannot_be_encoded_changes_nothing() -> None:
+    catalogue = Catalogue(CONFIG)
+    for _ in range(2):
+        with pytest.raises(InvalidInput, match="finite"):
+            catalogue.put(article(embedding=(float("inf"),)))
+    assert (len(catalogue), catalogue.row("a1"), catalogue.live(NOW).tolist()) == (0, None, [])
+    catalogue.put(article())
+    for _ in range(2):
+        with pytest.raises(InvalidInput, match="finite"):
+            catalogue.put(article(embedding=(float("inf"),)))
+    assert catalogue.article(0) == article()
+
+
 def test_an_article_is_known_by_its_id_also_when_it_is_withdrawn() -> None:
     catalogue = Catalogue(CONFIG)
     catalogue.put(article())
