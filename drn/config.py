@@ -14,6 +14,7 @@ Profile: TypeAlias = Literal["default", "demo", "paper"]
 
 DRN = "Zheng et al., WWW 2018"
 PDGD = "Oosterhuis & de Rijke, CIKM 2018"
+MOST_CONTENT_SLOTS = 13_107  # a reader's counts of them in five windows are numbered with 16 bits in the log
 
 
 def parameter(default: Any, symbol: str, source: str, *, low: float | None = None, high: float | None = None) -> Any:
@@ -121,7 +122,7 @@ class Config:
     replay_impressions: int = parameter(20_000, "", "newest closed impressions kept in replay", low=1)
     replay_half_life: float = parameter(2 * 86_400.0, "", "recency weighting of replay", low=1)
     major_epochs: float = parameter(
-        24.0, "", "passes over what is new since the last major update, drawn from all of replay", low=0
+        24.0, "", "passes over what is new since the last major update, drawn from all of replay", low=1e-9
     )
     major_batch: int = parameter(64, "", "impressions per gradient step", low=1)
     major_rate: float = parameter(
@@ -153,6 +154,8 @@ class Config:
         for name, allowed in CHOICES.items():
             if getattr(self, name) not in allowed:
                 raise InvalidConfig(f"{name} is {getattr(self, name)!r}; it must be one of {', '.join(allowed)}")
+        if self.content_slots > MOST_CONTENT_SLOTS:
+            raise InvalidConfig(f"the content slots are {self.content_slots} in all; they must be at most {MOST_CONTENT_SLOTS}")
         if self.minor_impressions > self.replay_impressions:
             raise InvalidConfig("minor_impressions is larger than replay_impressions")
 

@@ -31,6 +31,8 @@ from service.settings import Settings
         ({"gate": [None]}, "gate is .*; it must be one of"),
         ({"gamma": 1.5}, "gamma is 1.5; it must be at most 1"),
         ({"duel_window": 0}, "duel_window is 0; it must be at least 1"),
+        ({"major_epochs": 0.0}, "major_epochs is 0.0; it must be at least"),
+        ({"word_slots": 14_000}, "content slots are 14282 in all; they must be at most 13107"),
     ],
 )
 def test_values_of_another_type_or_range_are_named(changes: dict[str, Any], message: str) -> None:
