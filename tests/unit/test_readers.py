@@ -24,6 +24,13 @@ def test_showings_and_readings_are_counted_by_row() -> None:
     assert reader.seen(rows(1, 3, 7, 9, 100)).T.tolist() == [[0, 2, 1, 1, 0], [0, 2, 0, 0, 0]]
 
 
+def test_a_row_that_is_named_twice_was_shown_once() -> None:
+    reader = Reader(history_clicks=3)
+    reader.show(rows(3))
+    reader.show(rows(5, 3, 3, 5))
+    assert (reader.shown.rows.tolist(), reader.shown.counts.tolist()) == ([3, 5], [2, 1])
+
+
 def test_an_anonymous_reader_has_no_past() -> None:
     reader = Reader(10)
     assert reader.seen(rows(1)).tolist() == [[0, 0]]
