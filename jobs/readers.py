@@ -20,7 +20,6 @@ SEED = 20_180_423  # one seed for every run: a second run meets the readers whom
 RETRY_SECONDS = 0.5  # pause before a request that failed is sent again
 KEY_ATTEMPTS = 20  # of a request whose key is unknown: the demo puts its key in force a moment after an operator's first one
 BEHIND_SECONDS = 5.0  # after an outage the newsroom goes on from now rather than send all that it missed at once
-EXPIRY_MARGIN = timedelta(milliseconds=1)  # times are rounded to microseconds, the newsroom's own clock is not
 
 log = structlog.get_logger()
 
