@@ -263,7 +263,7 @@ PROFILES: Mapping[Profile, Mapping[str, Any]] = {
         "holdback_period": 900.0,
     },
     # The published settings: a start by chance, a random direction judged every T_D, retraining on TD loss alone,
-    # activeness as a level.
+    # activeness as a level. What the paper leaves open (steps and rates of a retraining, averages) is as by default.
     "paper": {
         "direction": "random",
         "minor_period": 1_800.0,

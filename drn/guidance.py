@@ -9,19 +9,16 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TypeVar
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from drn.config import Config
-from drn.model import freeze
 from drn.network import Batch, advantage, collate, to_tensors, to_weights
 from drn.optimiser import Adam, table_shares
 from drn.transitions import Experience, pair_weights, preference_pairs, shown_inputs
 from drn.types import Inputs, Weights
 
 T = TypeVar("T")
-RETRAINED_ON = "retrained.on"  # memory: how many lists of replay the newest major update has learned from
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,36 +30,30 @@ class Preferences:
     weight: Tensor  # (P,): ρ
 
 
-def guided_steps(explore: Weights, memory: Weights, experiences: Iterable[Experience], config: Config) -> tuple[Weights, Weights]:
+def guided_steps(
+    explore: Weights, memory: Weights, experiences: Iterable[Experience], config: Config, retrained_on: int = 0
+) -> tuple[Weights, Weights]:
     """One Adam step per `guided_batch` lists that hold a preference, in order.  → (explore', memory')
 
     The last batch may be smaller than the others. What a major update has found from many lists, steps that suit learning from
     nothing would undo: the rate is halved by its first `guided_halving` lists, and falls as their number grows; one-hot
     properties then learn at their share of it, as in a major update.
 
-    Lists that were not drawn from the mixture are passed over: without
-    chance in the order nothing tells position from preference.
+    Lists that were not drawn from the mixture are passed over: without chance in the order nothing tells position from
+    preference.
+
+    Args:
+        retrained_on: how many lists of replay the newest major update had learned from
     """
     params = to_tensors(explore)
     learned = {name: tensor.requires_grad_() for name, tensor in params.items() if moves(name)}
-    retrained_on = memory[RETRAINED_ON].item() if RETRAINED_ON in memory else 0.0
     rate = config.guided_rate / (1 + retrained_on / config.guided_halving)
     optimiser = Adam(learned, rate, memory, table_shares(learned, config) if retrained_on else None)
     for batch in batches(preferences(experiences, config), config.guided_batch):
         loss = pairwise_loss(params, batch, config.activation)
         gradients = dict(zip(learned, torch.autograd.grad(loss, list(learned.values())), strict=True))
         optimiser.step(gradients)
-    return to_weights(params), freeze({**optimiser.memory(), **outlasting(memory)})
-
-
-def outlasting(memory: Weights) -> Weights:
-    """What of the memory is still true when a duel is lost and the explore network begins anew."""
-    return {name: tensor for name, tensor in memory.items() if name == RETRAINED_ON}
-
-
-def after_retraining(memory: Weights, lists: int) -> Weights:
-    """The memory of an explore network that goes on from what a major update has learned from so many lists of replay."""
-    return freeze({**memory, RETRAINED_ON: np.array([lists], np.float32)})
+    return to_weights(params), optimiser.memory()
 
 
 def moves(name: str) -> bool:

@@ -13,7 +13,7 @@ import numpy as np
 from drn.config import Config
 from drn.errors import InvalidInput
 from drn.exploration import es_gradient, judge, mirror, open_explore, step_towards, version_rng
-from drn.guidance import after_retraining, guided_steps, outlasting
+from drn.guidance import guided_steps
 from drn.holdback import carry_on
 from drn.holdback import settle as settle_held_back
 from drn.interleaving import outcome
@@ -27,7 +27,7 @@ from drn.statistics import chances, reader_units
 from drn.transitions import Experience, experience
 from drn.types import ClosedImpression, DuelState, Model, Verdict, VersionKind, Weights
 from drn.verdicts import follow, watch
-from drn.versions import Version
+from drn.versions import RETRAINED_ON, Version
 
 MAJOR_STREAM = 1  # keeps the draws of a major update apart from those of the version it starts from
 ES_FIRST = "es.first"  # memory: mean outcome of the first of two antithetic directions, while the second is served
@@ -91,7 +91,7 @@ def minor_update(head: Version, closed: Sequence[ClosedImpression], config: Conf
     version_id = head.id + 1
     duel = watched(head.duel, speaking, settled)
     experiences = (experience(one, config, now) for one in closed)
-    step = learn(head.model, duel, experiences, [one.outcome for one in settled], config, version_id)
+    step = learn(head.model, duel, experiences, [one.outcome for one in settled], config, version_id, head.retrained_on)
     version = Version(
         id=version_id,
         parent_id=head.id,
@@ -107,6 +107,7 @@ def minor_update(head: Version, closed: Sequence[ClosedImpression], config: Conf
             "clicks": float(sum(int(clicked(one).sum()) for one in closed)),
             "settled": float(len(settled)),
             "outcome": float(sum(one.outcome for one in settled)),
+            RETRAINED_ON: float(head.retrained_on),
         },
         holdback=carry_on(settle_held_back(head.holdback, closed, config), version_id, config, now),
     )
@@ -145,6 +146,7 @@ def learn(
     outcomes: Sequence[float],
     config: Config,
     version_id: int,
+    retrained_on: int = 0,
 ) -> Step:
     """Judges the duel, acts on the verdict and, for a guided explore network, follows the feedback.
 
@@ -152,6 +154,7 @@ def learn(
         experiences: in the order of the log; only 'guided' looks at them, once
         outcomes: of the impressions that have a say in this duel
         version_id: of the version that this leads to; seeds its draws, and names the duel if a new one begins
+        retrained_on: how many lists of replay the networks' newest major update had learned from
     """
     judged, verdict = judge(duel, outcomes, config)
     if verdict is not Verdict.UNDECIDED:
@@ -160,7 +163,7 @@ def learn(
     else:
         duel = judged
     if config.direction == "guided":
-        explore, memory = guided_steps(model.explore, model.memory, experiences, config)
+        explore, memory = guided_steps(model.explore, model.memory, experiences, config, retrained_on)
         model = Model(model.current, explore, memory)
     return Step(model, duel, verdict, judged)
 
@@ -170,7 +173,7 @@ def resolve(model: Model, judged: DuelState, verdict: Verdict, config: Config, r
     if config.direction == "es":
         return resolve_es(model, judged, config, rng)
     if verdict is Verdict.CURRENT_WON:
-        return Model(model.current, open_explore(model.current, config, rng), outlasting(model.memory))
+        return Model(model.current, open_explore(model.current, config, rng))
     if config.direction == "random":
         current = step_towards(model.current, model.explore, config.eta)
         return Model(current, open_explore(current, config, rng))
@@ -207,7 +210,7 @@ def major_update(
 def drawn(base: Version, replay: Replay, config: Config, now: datetime) -> Draws:
     """What a major update of `base` learns from: of a replay of which only `retraining.held_out` has been read."""
     rng = np.random.default_rng(np.random.SeedSequence([config.root_seed, base.id, MAJOR_STREAM]))
-    return draw(replay, now.timestamp(), config, rng, untrained=base.kind is VersionKind.INITIAL)
+    return draw(replay, now.timestamp(), config, rng, untrained=not base.retrained_on)
 
 
 def trained(base: Version, replay: Replay, draws: Draws, config: Config, progress: Progress | None = None) -> Retrained:
@@ -242,26 +245,22 @@ def publish_retrained(retrained: Retrained, base: Version, head: Version, config
         parent_id=head.id,
         kind=VersionKind.MAJOR,
         created_at=at,
-        model=retrained_model(retrained, base, head, config, version_rng(config, version_id)),
+        model=retrained_model(retrained.weights, base, head, config, version_rng(config, version_id)),
         duel=head.duel if goes_on else follow(head.duel, version_id),
         watermark=head.watermark,
         config=config,
         schema=head.schema,
-        metrics={**retrained.metrics, "base": float(base.id)},
+        metrics={**retrained.metrics, "base": float(base.id), RETRAINED_ON: float(retrained.lists)},
         holdback=head.holdback,
     )
 
 
-def retrained_model(retrained: Retrained, base: Version, head: Version, config: Config, rng: np.random.Generator) -> Model:
-    weights = retrained.weights
+def retrained_model(weights: Weights, base: Version, head: Version, config: Config, rng: np.random.Generator) -> Model:
     current = shifted(weights, head.model.current, base.model.current)
-    if config.gate == "duel" and config.direction == "guided":  # the moments belong to the network that the new one replaces
-        return Model(head.model.current, landed_on(weights, base, head), after_retraining({}, retrained.lists))
-    if config.gate == "duel":
-        return Model(head.model.current, current)
+    if config.gate == "duel":  # the moments belong to the network that the new one replaces
+        return Model(head.model.current, landed_on(weights, base, head) if config.direction == "guided" else current)
     if config.direction == "guided":
-        explore = shifted(weights, head.model.explore, base.model.current)
-        return Model(current, explore, after_retraining(head.model.memory, retrained.lists))
+        return Model(current, shifted(weights, head.model.explore, base.model.current), head.model.memory)
     memory = {name: tensor for name, tensor in head.model.memory.items() if name != ES_FIRST}
     return Model(current, open_explore(current, config, rng), memory)
 

@@ -16,6 +16,8 @@ from drn.holdback import begin
 from drn.model import initial_weights
 from drn.types import DuelState, HoldbackState, Model, VersionKind
 
+RETRAINED_ON = "retrained_on"  # metric: lists of replay that the newest major update under a version's networks had learned from
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Version:
@@ -34,6 +36,11 @@ class Version:
     holdback: HoldbackState = field(default_factory=HoldbackState)
 
     @property
+    def retrained_on(self) -> int:
+        """How many lists of replay the newest major update under these networks had learned from; 0 before the first one."""
+        return int(self.metrics.get(RETRAINED_ON, 0))
+
+    @property
     def digest(self) -> str:
         """sha256 of everything that decides what is served and learned next; equal digests mean equal behaviour."""
         parts = {
@@ -46,6 +53,7 @@ class Version:
             "schema": self.schema,
             "duel": asdict(self.duel),
             "watermark": self.watermark,
+            "retrained_on": self.retrained_on,
             "holdback": asdict(self.holdback),
         }
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
@@ -102,7 +110,7 @@ def rollback(head: Version, target: Version, at: datetime) -> Version:
         watermark=head.watermark,
         config=head.config,
         schema=head.schema,
-        metrics={"target": float(target.id)},
+        metrics={"target": float(target.id), RETRAINED_ON: float(target.retrained_on)},
         holdback=begin(version_id, at),
     )
 

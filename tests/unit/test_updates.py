@@ -25,7 +25,7 @@ from drn.types import (
     Weights,
 )
 from drn.updates import Retrained, learn, major_update, minor_update, publish_retrained, speaks
-from drn.versions import Version, initial_version
+from drn.versions import Version, initial_version, rollback
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 CONFIG = Config(
@@ -272,7 +272,16 @@ def test_minor_updates_that_landed_meanwhile_are_applied_on_top(first, gate):
     assert version.model.memory["step"] == 5
     assert (version.id, version.parent_id, version.kind, version.watermark) == (7, 6, VersionKind.MAJOR, 77)
     assert version.duel == first.duel  # both networks moved alike, so what their readers said still stands
-    assert version.metrics == {"loss": 0.5, "base": 3.0}
+    assert version.metrics == {"loss": 0.5, "base": 3.0, "retrained_on": 70.0}
+
+
+def test_how_much_majors_have_learned_goes_along_the_line(first):
+    """70 lists of replay, through minor updates and a rollback to what they had led to; a rollback to before forgets them."""
+    assert first.retrained_on == 0
+    major = published(first)
+    assert major.retrained_on == 70
+    assert rollback(replace(major, id=9), major, NOON).retrained_on == 70
+    assert rollback(replace(major, id=9), replace(first, model=BASE), NOON).retrained_on == 0
 
 
 def test_with_the_duel_gate_readers_decide(first):
@@ -281,7 +290,7 @@ def test_with_the_duel_gate_readers_decide(first):
     assert version.model.current["w"] == pytest.approx(1.2)
     assert version.model.explore["w"] == pytest.approx(4.5)
     assert version.duel == DuelState(id=7)
-    assert version.model.memory.keys() == {"retrained.on"}, "the moments belonged to another network"
+    assert not version.model.memory
 
 
 def test_a_verdict_that_fell_meanwhile_leaves_the_steps_after_it(first):
