@@ -36,9 +36,9 @@ def major_retrain(progress: Progress | None = None) -> Job:
             gathered = await gather(connection, base, config, now)
         if isinstance(gathered, Skipped):
             return gathered
-        replay, draws, unread = gathered
+        replay, draws, lost = gathered
         retrained = await asyncio.to_thread(updates.trained, base, replay, draws, config, progress)
-        retrained = replace(retrained, metrics={**retrained.metrics, **unread})
+        retrained = replace(retrained, metrics={**retrained.metrics, **lost})
         if not retrained.accepted:
             return Skipped("the retrained network did not pass its gate", dict(retrained.metrics))
         return partial(publish, base, retrained)
