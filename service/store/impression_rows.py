@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from sqlalchemy import RowMapping
 
 from drn.errors import CorruptCheckpoint
-from drn.features import MAGIC, SCHEMA, pack, unpack
+from drn.features import SCHEMA
+from drn.packing import MAGIC, pack, unpack
 from drn.types import Context, Floats, Impression, Interleaving, Pin
 
 COLUMNS: Mapping[str, str] = {

@@ -13,10 +13,9 @@ from drn.features import (
     encode,
     input_shape,
     observe,
-    pack,
     schema_digest,
-    unpack,
 )
+from drn.packing import pack, unpack
 from drn.readers import Reader
 from drn.types import Article, Context, Inputs, Observation
 

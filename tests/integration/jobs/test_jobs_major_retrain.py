@@ -143,19 +143,18 @@ async def test_late_clicks_are_learned_by_the_next_major_update_only(site: Any) 
     assert isinstance(await site.run(major_retrain()), Published)
 
 
-async def test_what_cannot_be_read_is_left_out_of_replay(site: Any) -> None:
+@pytest.mark.parametrize(
+    ("damage", "left"),
+    [
+        ("observation = 'garbage' WHERE seq IN (3, 20)", 18),
+        ("observation = observation || '\\x00' WHERE seq <= 10", 10),
+    ],
+    ids=["seen at once", "seen when it is read"],
+)
+async def test_what_is_damaged_is_left_out_of_replay(site: Any, damage: str, left: int) -> None:
     await site.visit(20)
     await site.close()
     async with writing(site.engine) as connection:
-        await connection.execute(text("UPDATE impressions SET observation = 'garbage' WHERE seq IN (3, 20)"))
+        await connection.execute(text(f"UPDATE impressions SET {damage}"))
     outcome = await site.run(major_retrain())
-    assert (outcome.detail["replay"], outcome.detail["undecodable"]) == (18.0, 2.0)
-
-
-async def test_damage_that_shows_only_when_a_list_is_read_is_left_out_as_well(site: Any) -> None:
-    await site.visit(20)
-    await site.close()
-    async with writing(site.engine) as connection:
-        await connection.execute(text("UPDATE impressions SET observation = observation || '\\x00' WHERE seq <= 10"))
-    outcome = await site.run(major_retrain())
-    assert (outcome.detail["replay"], outcome.detail["undecodable"]) == (10.0, 10.0)
+    assert (outcome.detail["replay"], outcome.detail["undecodable"]) == (left, 20 - left)
