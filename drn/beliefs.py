@@ -28,10 +28,18 @@ PAIR = np.array([1, -1], np.float32)  # how the two units add up to w·x
 def informed(weights: Weights, names: Sequence[str], config: Config) -> Weights:
     """`weights` that score by the beliefs, and by chance beside them; unchanged where the layers leave no room for it.
 
+    Among the paper's features alone those that beliefs speak of are blank: units that see nothing would never learn.
+
     Args:
         names: of the dense inputs, in order.  (D,)
     """
-    if config.start != "informed" or config.activation != "relu" or min(config.advantage_layers) < 3 or not names:
+    if (
+        config.start != "informed"
+        or config.features == "paper"
+        or config.activation != "relu"
+        or min(config.advantage_layers) < 3
+        or not names
+    ):
         return weights
     believed = np.array([BELIEFS.get(name, 0.0) for name in names], np.float32)  # (D,)
     return freeze(

@@ -40,8 +40,8 @@ def test_the_start_adds_the_beliefs_to_the_score_and_nothing_else():
 
 @pytest.mark.parametrize(
     "change",
-    [{"start": "chance"}, {"activation": "sigmoid"}, {"advantage_layers": (8, 2)}],
-    ids=["off", "sigmoid", "no room"],
+    [{"start": "chance"}, {"features": "paper"}, {"activation": "sigmoid"}, {"advantage_layers": (8, 2)}],
+    ids=["off", "blank", "sigmoid", "no room"],
 )
 def test_some_networks_start_by_chance_alone(change):
     config = replace(CONFIG, **change)
