@@ -1,7 +1,7 @@
 """What every newsroom knows, as the start of A(s,a): a network that starts by chance gives its first readers lists by chance.
 
-The first two units of every layer carry one sum over the dense inputs, w·x, as relu(w·x) − relu(−w·x), with beliefs as w. It is a
-start and no more: these units learn like all others.
+The first two units of every layer carry one sum over the dense inputs, w·x, as f(w·x) − f(−w·x), with beliefs as w; f is relu or
+hardswish, of which that is w·x again. It is a start and no more: these units learn like all others.
 """
 
 from collections.abc import Mapping, Sequence
@@ -36,7 +36,7 @@ def informed(weights: Weights, names: Sequence[str], config: Config) -> Weights:
     if (
         config.start != "informed"
         or config.features == "paper"
-        or config.activation != "relu"
+        or config.activation == "sigmoid"
         or min(config.advantage_layers) < 3
         or not names
     ):
@@ -56,7 +56,7 @@ def carrying(name: str, tensor: Floats, believed: Floats) -> Floats:
         made[PATH] = PAIR
     elif name.endswith(".weight"):
         made[:, PATH], made[PATH] = 0, 0
-        made[PATH, PATH] = np.eye(2)
-    elif name != "advantage.out.bias":  # what the units see of reader and content, and biases
+        made[PATH, PATH] = np.outer(PAIR, PAIR)  # one unit of this layer takes in w·x again, the other −w·x
+    elif name != "advantage.out.bias":  # what the units see of reader, content and list, and biases
         made[..., PATH] = 0
     return made

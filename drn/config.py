@@ -50,7 +50,12 @@ class Config:
     # Network
     advantage_layers: tuple[int, ...] = parameter((64, 32), "A(s,a)", f"{DRN} Fig. 4; widths chosen here")
     value_layers: tuple[int, ...] = parameter((32,), "V(s)", f"{DRN} Fig. 4; widths chosen here")
-    activation: str = parameter("relu", "", "relu, or sigmoid as in the online learning-to-rank literature")
+    activation: str = parameter(
+        "hardswish", "", "hardswish [Howard et al. 2019, §5.2], relu, or sigmoid as in the online learning-to-rank literature"
+    )
+    list_pooling: str = parameter(
+        "mean", "", "what A's second layer sees of the whole list: the mean of its first layer [Zaheer et al. 2017], or none"
+    )
 
     start: str = parameter("informed", "", "what A(s,a) begins as: informed, by what all newsrooms know, or by chance")
 
@@ -190,6 +195,11 @@ class Config:
         return hashlib.sha256(self.to_json().encode()).hexdigest()[:16]
 
     @property
+    def pools_lists(self) -> bool:
+        """Whether A has a second layer, and it sees the list's mean of the first one."""
+        return self.list_pooling == "mean" and len(self.advantage_layers) > 1
+
+    @property
     def content_slots(self) -> int:
         """C: the length of the content one-hots (412 in the paper)."""
         return self.provider_slots + self.category_slots + self.topic_slots + self.entity_slots + self.word_slots
@@ -243,7 +253,8 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "features": ("all", "paper"),
     "direction": ("guided", "random", "es"),
     "gate": ("offline", "duel", "none"),
-    "activation": ("relu", "sigmoid"),
+    "activation": ("hardswish", "relu", "sigmoid"),
+    "list_pooling": ("mean", "none"),
     "start": ("informed", "chance"),
     "activeness": ("increment", "level", "off"),
 }
@@ -276,6 +287,8 @@ PROFILES: Mapping[Profile, Mapping[str, Any]] = {
         "listwise_weight": 0.0,
         "gate": "none",
         "start": "chance",
+        "activation": "relu",
+        "list_pooling": "none",
         "event_rewards": {},
     },
 }

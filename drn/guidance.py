@@ -15,8 +15,8 @@ from torch import Tensor
 from drn.config import Config
 from drn.network import Batch, advantage, collate, to_tensors, to_weights
 from drn.optimiser import Adam, table_shares
-from drn.transitions import Experience, pair_weights, preference_pairs, shown_inputs
-from drn.types import Inputs, Weights
+from drn.transitions import Experience, pair_weights, preference_pairs, shares, training_inputs
+from drn.types import Floats, Inputs, Weights
 
 T = TypeVar("T")
 
@@ -25,7 +25,8 @@ T = TypeVar("T")
 class Preferences:
     """One list that taught something: what was shown, and which slot was preferred to which."""
 
-    inputs: Inputs  # of the k shown candidates
+    inputs: Inputs  # of the shown candidates, then of those that stand for the others
+    shares: Floats  # of the list's mean, of each of these
     pairs: Tensor  # (P, 2): slots, the preferred one first
     weight: Tensor  # (P,): ρ
 
@@ -69,7 +70,8 @@ def preferences(experiences: Iterable[Experience], config: Config) -> Iterator[P
         pairs = preference_pairs(one)
         if one.drawn and len(pairs):
             weight = pair_weights(one, pairs, config)
-            yield Preferences(shown_inputs(one, config), torch.from_numpy(pairs), torch.from_numpy(weight))
+            inputs = training_inputs(one, config)
+            yield Preferences(inputs, shares(one, config), torch.from_numpy(pairs), torch.from_numpy(weight))
 
 
 def batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
@@ -80,7 +82,7 @@ def batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
 
 def pairwise_loss(params: dict[str, Tensor], lists: list[Preferences], activation: str) -> Tensor:
     """−Σ ρ·σ(A_i − A_j) per list over the pairs i ≻ j.  () [PDGD Eq. 7: its gradient is ρ·σ(Δ)·σ(−Δ)·(A'_i − A'_j)]"""
-    batch: Batch = collate([one.inputs for one in lists])
+    batch: Batch = collate([one.inputs for one in lists], [one.shares for one in lists])
     score = advantage(params, batch, activation)  # (N,)
     starts = torch.searchsorted(batch.owner, torch.arange(len(lists)))  # (B,): each list's first slot
     pairs = torch.cat([one.pairs + start for one, start in zip(lists, starts, strict=True)])  # (P, 2)

@@ -1,7 +1,8 @@
 """The shape of the two-tower network, as numpy weights: what is served, stored and trained. [DRN §4.2, Fig. 4]
 
 `Q(s,a) = V(s) + A(s,a)`. V sees the reader and context features; A sees all groups. The first layer of A is linear
-in its groups, so it splits exactly into a reader part, a content part (rows of a table) and a dense part.
+in its groups, so it splits exactly into a reader part, a content part (rows of a table) and a dense part. Its second layer
+also sees the mean of the first one over the list: the same article is worth another place among other articles.
 """
 
 from collections.abc import Iterator, Mapping
@@ -28,6 +29,8 @@ def weight_shapes(shape: InputShape, config: Config) -> dict[str, tuple[int, ...
     """Every tensor of one network by name: `(inputs, units)` for matrices, `(units,)` for biases."""
     groups = {"reader": shape.reader, "content": shape.content, "dense": shape.dense}
     shapes = dict(tower_shapes("advantage", groups, config.advantage_layers))
+    if config.pools_lists:
+        shapes["advantage.list"] = config.advantage_layers[:2]
     if shape.reader:
         shapes |= dict(tower_shapes("value", {"reader": shape.reader}, config.value_layers))
     return shapes
@@ -49,9 +52,9 @@ def initial_weights(shape: InputShape, config: Config, rng: np.random.Generator)
     """Uniform in ±1/√fan-in of each group, biases zero: an untrained network ranks almost by chance.
 
     Beside dense inputs, what A sees of reader and content begins at zero: most of their one-hot properties are met so seldom that
-    whatever their weights began with would stay, as noise.
+    whatever their weights began with would stay, as noise. What it sees of the list begins at zero as well.
     """
-    silent = {"advantage.reader", "advantage.content"} if shape.dense else set[str]()
+    silent = {"advantage.list"} | ({"advantage.reader", "advantage.content"} if shape.dense else set())
 
     def draw(name: str, size: tuple[int, ...]) -> Floats:
         if name.endswith("bias") or name in silent:

@@ -10,11 +10,13 @@ from itertools import count
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import embedding_bag
+from torch.nn.functional import embedding_bag, hardswish
 
 from drn.errors import InvalidInput
 from drn.model import freeze
-from drn.types import Inputs, Weights
+from drn.types import Floats, Inputs, Weights
+
+ACTIVATIONS = {"hardswish": hardswish, "relu": torch.relu, "sigmoid": torch.sigmoid}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -25,6 +27,7 @@ class Batch:
     content: Tensor  # (N, M): slots, C where a column is empty
     dense: Tensor  # (N, D)
     owner: Tensor  # (N,): the request that each candidate belongs to, ascending
+    share: Tensor  # (N,): of its request's mean; of one request they add up to 1
 
 
 def to_tensors(weights: Weights) -> dict[str, Tensor]:
@@ -37,8 +40,8 @@ def to_weights(params: Mapping[str, Tensor]) -> Weights:
     return freeze({name: tensor.detach().numpy() for name, tensor in params.items()})
 
 
-def collate(inputs: Sequence[Inputs]) -> Batch:
-    """Requests of any lengths as one batch.
+def collate(inputs: Sequence[Inputs], shares: Sequence[Floats] | None = None) -> Batch:
+    """Requests of any lengths as one batch; in the mean of a request all candidates count alike unless their `shares` are given.
 
     Raises:
         InvalidInput: there is none, or two of them have different columns.
@@ -48,12 +51,14 @@ def collate(inputs: Sequence[Inputs]) -> Batch:
     widths = {(len(one.reader), one.content.shape[1], one.dense.shape[1]) for one in inputs}
     if len(widths) > 1:
         raise InvalidInput(f"requests of one batch have different columns: {sorted(widths)}")
-    lengths = [len(one.dense) for one in inputs]
+    lengths = np.array([len(one.dense) for one in inputs])
+    owner = np.repeat(np.arange(len(inputs)), lengths)
     return Batch(
         reader=torch.from_numpy(np.stack([one.reader for one in inputs])),
         content=torch.from_numpy(np.concatenate([one.content for one in inputs]).astype(np.int64)),
         dense=torch.from_numpy(np.concatenate([one.dense for one in inputs])),
-        owner=torch.from_numpy(np.repeat(np.arange(len(inputs)), lengths)),
+        owner=torch.from_numpy(owner),
+        share=torch.from_numpy(np.concatenate(shares) if shares else (1 / lengths[owner]).astype(np.float32)),
     )
 
 
@@ -71,7 +76,8 @@ def q_values(params: Mapping[str, Tensor], batch: Batch, activation: str) -> Ten
 def value(params: Mapping[str, Tensor], batch: Batch, activation: str) -> Tensor:
     if "value.reader" not in params:
         return torch.zeros(len(batch.reader))
-    return tail(params, "value", batch.reader @ params["value.reader"] + params["value.bias"], activation)
+    hidden = batch.reader @ params["value.reader"] + params["value.bias"]
+    return tail(params, "value", ACTIVATIONS[activation](hidden), activation)
 
 
 def advantage(params: Mapping[str, Tensor], batch: Batch, activation: str) -> Tensor:
@@ -85,15 +91,19 @@ def advantage(params: Mapping[str, Tensor], batch: Batch, activation: str) -> Te
         hidden = hidden + embedding_bag(batch.content, padded, mode="sum")  # (N, H)
     if "advantage.dense" in params:
         hidden = hidden + batch.dense @ params["advantage.dense"]  # (N, H)
-    return tail(params, "advantage", hidden.expand(len(batch.owner), -1), activation)
+    hidden = ACTIVATIONS[activation](hidden.expand(len(batch.owner), -1))
+    if "advantage.list" not in params:
+        return tail(params, "advantage", hidden, activation)
+    mean = hidden.new_zeros(len(batch.reader), hidden.shape[1]).index_add(0, batch.owner, batch.share[:, None] * hidden)
+    return tail(params, "advantage", hidden, activation, (mean @ params["advantage.list"])[batch.owner])
 
 
-def tail(params: Mapping[str, Tensor], tower: str, hidden: Tensor, activation: str) -> Tensor:
-    """The layers above the first: (rows, H) → (rows,)."""
-    squash = torch.relu if activation == "relu" else torch.sigmoid
+def tail(params: Mapping[str, Tensor], tower: str, hidden: Tensor, activation: str, of_list: Tensor | float = 0.0) -> Tensor:
+    """The layers above the first, `of_list` being what the list adds to the second: (rows, H), (rows, H2) → (rows,)."""
     for weight, bias in upper_layers(params, tower):
-        hidden = squash(hidden) @ weight + bias
-    return squash(hidden) @ params[f"{tower}.out.weight"] + params[f"{tower}.out.bias"]
+        hidden = ACTIVATIONS[activation](hidden @ weight + bias + of_list)
+        of_list = 0.0
+    return hidden @ params[f"{tower}.out.weight"] + params[f"{tower}.out.bias"]
 
 
 def upper_layers(params: Mapping[str, Tensor], tower: str) -> Iterator[tuple[Tensor, Tensor]]:

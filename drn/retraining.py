@@ -16,7 +16,7 @@ from drn.optimiser import Adam, table_shares
 from drn.replay import Replay
 from drn.stacked import Places, Stacked
 from drn.targets import double_q_values, listwise_loss, td_loss, td_targets
-from drn.transitions import TERMINAL, inputs_of, preference_pairs
+from drn.transitions import TERMINAL, inputs_of, preference_pairs, trained_on
 from drn.types import Weights
 
 Progress: TypeAlias = Callable[[int, int], None]
@@ -222,7 +222,7 @@ class Trainer:
         batch, _ = self.stacked.batch(self.place[among])
         found = advantage(self.params, batch, self.config.activation)
         lists = [self.replay.experiences[i] for i in among]
-        logged = torch.from_numpy(np.concatenate([one.current_scores[one.shown] for one in lists]))
+        logged = torch.from_numpy(np.concatenate([one.current_scores[trained_on(one, self.config)] for one in lists]))
         pairs, weight = self.stacked.preferences(self.place[among])
         gained = agreement(found, pairs) - agreement(logged, pairs)  # (P,)
         owner = batch.owner[pairs[:, 0]]  # (P,)

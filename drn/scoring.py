@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from drn.config import Config
 from drn.folding import folded
-from drn.kernels import BOOL, FLOAT, INT, VOID, kernel, reads, writes
+from drn.kernels import FLOAT, INT, VOID, kernel, reads, writes
 from drn.types import Floats, Inputs, Ints, Measured, Model, Weights
 
-ACTIVATIONS = ("relu", "sigmoid")
+ACTIVATIONS = ("hardswish", "relu", "sigmoid")  # in the order of `activated`
 
 
 class Scorer:
@@ -52,11 +52,11 @@ class Scorer:
             parts = self._parts = self._parts.up_to(len(revisions))
         parts.renew(rows, revisions, inputs, tower)
         layer = np.empty((2, n, tower.width // 2), np.float32)
-        join_parts(first, rows, parts.sums, shared, tower.sigmoid, layer)
+        join_parts(first, rows, parts.sums, shared, tower.activation, layer)
         value = np.zeros((2, 1), np.float32)
         if self._value is not None:
             layer_of_value = shared[tower.width :].reshape(2, 1, -1)
-            activate(layer_of_value, np.zeros_like(layer_of_value), tower.sigmoid)
+            activate(layer_of_value, np.zeros_like(layer_of_value), tower.activation)
             value = self._value.outputs(layer_of_value, value)
         return tower.outputs(layer, value)
 
@@ -101,13 +101,14 @@ class Tower:
             return np.stack([weights[f"{name}.{tensor}"] for weights in pair])
 
         self.groups = {group: beside(group) for group in ("reader", "content", "dense") if f"{name}.{group}" in pair[0]}
-        self.sigmoid = ACTIVATIONS.index(activation) == 1
+        self.activation = ACTIVATIONS.index(activation)
         self.bias = beside("bias")  # (2H,)
         self.width = len(self.bias)
         self.dense = self.groups.get("dense")  # (D, 2H)
         self.content = self.groups.get("content", np.zeros((0, self.width), np.float32))  # (C, 2H)
         depth = sum(tensor.startswith(f"{name}.") and tensor[len(name) + 1].isdigit() for tensor in pair[0]) // 2
         self.hidden = [(stacked(f"{i}.weight"), stacked(f"{i}.bias")[:, None]) for i in range(1, depth + 1)]
+        self.list = stacked("list") if f"{name}.list" in pair[0] else None  # (2, H, H of the second layer)
         self.out = stacked("out.weight")  # (2, H of the last layer)
         self.out_bias = stacked("out.bias")  # (2, 1)
 
@@ -127,9 +128,11 @@ class Tower:
 
     def outputs(self, layer: Floats, offset: Floats) -> Floats:
         """From the first layer to one number per candidate and network, on top of `offset`.  (2, n, H), (2, 1) → (2, n)"""
+        of_list = 0.0 if self.list is None else layer.mean(axis=1, keepdims=True) @ self.list  # (2, 1, H of the second layer)
         for weight, bias in self.hidden:
             layer = layer @ weight
-            activate(layer, bias, self.sigmoid)
+            activate(layer, bias + of_list, self.activation)
+            of_list = 0.0
         out = np.empty(layer.shape[:2], np.float32)
         last_layer(layer, self.out, self.out_bias + offset, out)
         return out
@@ -174,16 +177,18 @@ def make_parts(content: NDArray[np.uint16], table: Floats, embedding: Floats, we
                 sums[unit] += embedding[i, component] * weights[component, unit]
 
 
-@kernel(FLOAT, FLOAT, BOOL)
-def activated(x: Any, sigmoid: bool) -> Any:
-    """σ(x), or max(x, 0); what is not a number stays none."""
-    if sigmoid:
+@kernel(FLOAT, FLOAT, INT)
+def activated(x: Any, activation: int) -> Any:
+    """x·min(max(x + 3, 0), 6) / 6, max(x, 0) or σ(x); what is not a number stays none."""
+    if activation == 0:
+        return x * min(max(x + np.float32(3), np.float32(0)), np.float32(6)) / np.float32(6)
+    if activation == 2:
         return np.float32(1) / (np.float32(1) + np.exp(-min(max(x, np.float32(-80)), np.float32(80))))
     return np.float32(0) if x < 0 else x
 
 
-@kernel(VOID, reads("f4", 2), reads("i4", 1), reads("f4", 2), reads("f4", 1), BOOL, writes("f4", 3))
-def join_parts(first: Floats, rows: Ints, parts: Floats, shared: Floats, sigmoid: bool, layer: Floats) -> None:
+@kernel(VOID, reads("f4", 2), reads("i4", 1), reads("f4", 2), reads("f4", 1), INT, writes("f4", 3))
+def join_parts(first: Floats, rows: Ints, parts: Floats, shared: Floats, activation: int, layer: Floats) -> None:
     """The first layer of each network: what the dense inputs, each candidate's article and all together add.
 
     (n, 2H), (n,), (rows, 2H), (≥ 2H,) → (2, n, H)
@@ -194,16 +199,16 @@ def join_parts(first: Floats, rows: Ints, parts: Floats, shared: Floats, sigmoid
             row = rows[i]
             for unit in range(width):
                 place = network * width + unit
-                layer[network, i, unit] = activated(first[i, place] + parts[row, place] + shared[place], sigmoid)
+                layer[network, i, unit] = activated(first[i, place] + parts[row, place] + shared[place], activation)
 
 
-@kernel(VOID, writes("f4", 3), reads("f4", 3), BOOL)
-def activate(layer: Floats, bias: Floats, sigmoid: bool) -> None:
+@kernel(VOID, writes("f4", 3), reads("f4", 3), INT)
+def activate(layer: Floats, bias: Floats, activation: int) -> None:
     """Adds the bias and activates, in place.  (2, n, H), (2, 1, H)"""
     for network in range(layer.shape[0]):
         for i in range(layer.shape[1]):
             for unit in range(layer.shape[2]):
-                layer[network, i, unit] = activated(layer[network, i, unit] + bias[network, 0, unit], sigmoid)
+                layer[network, i, unit] = activated(layer[network, i, unit] + bias[network, 0, unit], activation)
 
 
 @kernel(VOID, reads("f4", 3), reads("f4", 2), reads("f4", 2), writes("f4", 2))

@@ -10,20 +10,22 @@ from torch import Tensor
 
 from drn.config import Config
 from drn.network import Batch
-from drn.transitions import Experience, pair_weights, preference_pairs, shown_inputs
+from drn.transitions import Experience, pair_weights, preference_pairs, shares, trained_on, training_inputs
 
 Places = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Stacked:
-    """L lists with their S shown slots and P preference pairs laid end to end."""
+    """L lists with their S slots and P preference pairs laid end to end. A list's shown ones come
+    first, then its candidates that only its mean is learned with (`transitions.trained_on`)."""
 
     reader: Tensor  # (L, R)
     content: Tensor  # (S, M)
     dense: Tensor  # (S, D)
     first: Places  # (L + 1,): each list's first slot, and S
-    examined: Tensor  # (S,)
+    share: Tensor  # (S,): of the list's mean
+    examined: Tensor  # (S,): never those that were not shown
     reward: Tensor  # (S,)
     pairs: Tensor  # (P, 2): slots counted from their list's first, the preferred one in front
     weight: Tensor  # (P,): ρ
@@ -32,23 +34,27 @@ class Stacked:
     @classmethod
     def of(cls, lists: Sequence[Experience], config: Config) -> "Stacked":
         """These lists, at least one, in this order."""
-        slots, pairs = [len(one.shown) for one in lists], [preference_pairs(one) for one in lists]
-        inputs = shown_inputs(lists[0], config)
+        slots, pairs = [len(trained_on(one, config)) for one in lists], [preference_pairs(one) for one in lists]
+        inputs = training_inputs(lists[0], config)
         reader = np.empty((len(lists), len(inputs.reader)), np.float32)
         content = np.empty((sum(slots), inputs.content.shape[1]), np.int32)
         dense = np.empty((sum(slots), inputs.dense.shape[1]), np.float32)
+        examined, reward = np.zeros(sum(slots), np.bool_), np.zeros(sum(slots), np.float32)
         first, first_pair = starts(slots), starts([len(own) for own in pairs])
         for i, one in enumerate(lists):
-            inputs, own = shown_inputs(one, config), slice(first[i], first[i + 1])
+            inputs, own = training_inputs(one, config), slice(first[i], first[i + 1])
             reader[i], content[own], dense[own] = inputs.reader, inputs.content, inputs.dense
+            shown = slice(first[i], first[i] + len(one.shown))
+            examined[shown], reward[shown] = one.examined, one.reward
         weights = [pair_weights(one, own, config) for one, own in zip(lists, pairs, strict=True) if len(own)]
         return cls(
             reader=torch.from_numpy(reader),
             content=torch.from_numpy(content),
             dense=torch.from_numpy(dense),
             first=first,
-            examined=torch.from_numpy(np.concatenate([one.examined for one in lists])),
-            reward=torch.from_numpy(np.concatenate([one.reward for one in lists])),
+            share=torch.from_numpy(np.concatenate([shares(one, config) for one in lists])),
+            examined=torch.from_numpy(examined),
+            reward=torch.from_numpy(reward),
             pairs=torch.from_numpy(np.concatenate(pairs)),
             weight=torch.from_numpy(np.concatenate([np.zeros(0, np.float32), *weights])),
             first_pair=first_pair,
@@ -61,8 +67,8 @@ class Stacked:
         """These lists, any of them as often as it is named, and the slots (N,) that they are here."""
         slots, owner = spans(self.first, lists)
         places = torch.from_numpy(slots)
-        batch = Batch(self.reader[torch.from_numpy(lists)], self.content[places], self.dense[places], torch.from_numpy(owner))
-        return batch, places
+        made = self.content[places], self.dense[places], torch.from_numpy(owner), self.share[places]
+        return Batch(self.reader[torch.from_numpy(lists)], *made), places
 
     def preferences(self, lists: Places) -> tuple[Tensor, Tensor]:
         """Their pairs (P, 2) as slots of the batch that `batch` makes of the same lists, and swap ratios ρ (P,)."""

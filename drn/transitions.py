@@ -16,6 +16,7 @@ from drn.rewards import Reactions, active_reward, is_examined
 from drn.types import Bools, ClosedImpression, Entry, Floats, Inputs, Ints, Observation
 
 TERMINAL = -1
+OTHERS = 16  # candidates that were not shown which a list's mean is learned with, at most
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,10 +83,27 @@ def inputs_of(experience: Experience, config: Config) -> Inputs:
     return features if isinstance(features, Inputs) else encode(features, config)
 
 
-def shown_inputs(experience: Experience, config: Config) -> Inputs:
-    """What the networks see of the k shown candidates, in the order shown."""
-    inputs = inputs_of(experience, config)
-    return Inputs(inputs.reader, inputs.content[experience.shown], inputs.dense[experience.shown])
+def training_inputs(experience: Experience, config: Config) -> Inputs:
+    """What the networks see of the candidates that training looks at (`trained_on`), in that order."""
+    inputs, chosen = inputs_of(experience, config), trained_on(experience, config)
+    return Inputs(inputs.reader, inputs.content[chosen], inputs.dense[chosen])
+
+
+def trained_on(experience: Experience, config: Config) -> Ints:
+    """The k shown candidates in the order shown; where the list's mean is part of the network, others that stand for the rest."""
+    shown = experience.shown
+    if not config.pools_lists:
+        return shown
+    rest = np.setdiff1d(np.arange(len(experience.current_scores), dtype=np.int32), shown)
+    return np.concatenate([shown, rest[np.linspace(0, len(rest), min(len(rest), OTHERS), endpoint=False, dtype=np.intp)]])
+
+
+def shares(experience: Experience, config: Config) -> Floats:
+    """How much each candidate of `trained_on` counts in the mean of all n: one that stands for others, for as many as it does."""
+    k, n, m = len(experience.shown), len(experience.current_scores), len(trained_on(experience, config))
+    found = np.full(m, 1 / n, np.float32)
+    found[k:] *= (n - k) / max(m - k, 1)
+    return found
 
 
 def preference_pairs(experience: Experience) -> NDArray[np.intp]:

@@ -11,7 +11,7 @@ from service.settings import Settings
 from service.store import versions
 from service.store.engine import reading
 
-NETWORK = ("activation", "advantage_layers", "value_layers")  # hyper-parameters that weights are made for
+NETWORK = ("activation", "list_pooling", "advantage_layers", "value_layers")  # hyper-parameters that weights are made for
 WAYS_ON = (
     "Set DRN_PROFILE and DRN_CONFIG to those that the line was learned with, or begin anew behind it with an untrained "
     "network: `python -m jobs migrate --new-line`"

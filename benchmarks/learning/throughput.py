@@ -24,6 +24,7 @@ from drn.loop import Loop
 from drn.model import weight_shapes
 from drn.retraining import TARGET_STEPS, training_steps
 from drn.simulation import Publish, React
+from drn.transitions import OTHERS
 from drn.types import Article, ClosedImpression, Event, RankRequest
 from drn.updates import major_update
 from drn.versions import initial_version
@@ -88,12 +89,13 @@ def measure(config: Config, lists: int, candidates: int, batches: Sequence[int])
         seconds = time.process_time() - began
         peak = max(before, gemm_speed())
         steps = training_steps(len(closed), own)
-        shown = steps * batch * float(np.mean([len(one.impression.interleaving.shown) for one in closed]))
+        shown = float(np.mean([len(one.impression.interleaving.shown) for one in closed]))
+        slots = min(candidates, shown + OTHERS) if own.pools_lists else shown
         shares = {name: count / stages.total() for name, count in stages.most_common()}
         yield Speed(
             batch,
-            int(shown),
-            flops(own, steps * batch, shown, ceil(steps / TARGET_STEPS) * len(closed), candidates),
+            int(steps * batch * shown),
+            flops(own, steps * batch, steps * batch * slots, ceil(steps / TARGET_STEPS) * len(closed), candidates),
             seconds,
             peak,
             shares,
@@ -120,7 +122,7 @@ def story(i: int) -> Article:
 
 
 def flops(config: Config, lists: float, slots: float, successors: float, candidates: int) -> float:
-    """What `lists` lists with `slots` shown slots cost, and to look at `successors` lists of so many candidates.
+    """What `lists` lists with `slots` slots in all cost, and to look at `successors` lists of so many candidates.
 
     A product of (r, i) and (i, o) costs 2·r·i·o. First layers are gone through twice (forward, gradient of the weights), the
     others three times (gradient of the inputs as well). Successors are looked at by W, A alone, and by W'.
@@ -132,12 +134,10 @@ def flops(config: Config, lists: float, slots: float, successors: float, candida
             continue
         tower, _, layer = name.partition(".")
         per_row = {"content": columns * size[-1]}.get(layer, 2 * int(np.prod(size)))
-        of_reader = tower == "value" or layer == "reader"
+        of_list = tower == "value" or layer in ("reader", "list")
         passes = 2 if layer in ("reader", "content", "dense") else 3
         looks = 1 if tower == "value" else 2
-        total += per_row * (
-            passes * (lists if of_reader else slots) + looks * (successors if of_reader else successors * candidates)
-        )
+        total += per_row * (passes * (lists if of_list else slots) + looks * (successors if of_list else successors * candidates))
     return total
 
 

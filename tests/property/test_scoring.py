@@ -12,7 +12,7 @@ from drn.features import encode, input_shape, measure
 from drn.model import InputShape, initial_weights
 from drn.network import collate, forward, to_tensors
 from drn.scoring import Scorer
-from drn.types import Inputs, Model
+from drn.types import Inputs, Model, Weights
 from tests.property.test_features import observation
 
 SIZES = st.integers(0, 30)
@@ -26,7 +26,7 @@ SIZES = st.integers(0, 30)
     n=st.integers(1, 40),
     columns=st.integers(1, 6),
     layers=st.sampled_from([(8,), (8, 4), (8, 6, 4)]),
-    activation=st.sampled_from(["relu", "sigmoid"]),
+    activation=st.sampled_from(["hardswish", "relu", "sigmoid"]),
     seed=st.integers(0, 2**32),
 )
 def test_split_forward_equals_plain_forward(
@@ -35,7 +35,7 @@ def test_split_forward_equals_plain_forward(
     config = Config(advantage_layers=layers, value_layers=layers, activation=activation)
     rng = np.random.default_rng(seed)
     shape = InputShape(reader, content, dense)
-    model = Model(initial_weights(shape, config, rng), initial_weights(shape, config, rng))
+    model = Model(*[drawn(initial_weights(shape, config, rng), rng, 0.3) for _ in range(2)])
     inputs = Inputs(
         reader=(rng.normal(size=reader) * (rng.random(reader) < 0.5)).astype(np.float32),
         content=rng.integers(0, content + 1, (n, columns)).astype(np.uint16),
@@ -74,17 +74,16 @@ def test_folded_columns_equal_the_plain_forward(
     if not embedded:
         seen = replace(seen, embedding=np.zeros_like(seen.embedding))
     shape = input_shape(config)
-    model = Model(
-        *(
-            {name: 0.1 * rng.normal(size=tensor.shape).astype(np.float32) for name, tensor in made.items()}
-            for made in [initial_weights(shape, config, rng)] * 2
-        )
-    )
+    model = Model(*[drawn(initial_weights(shape, config, rng), rng, 0.1) for _ in range(2)])
     scores = Scorer(model, config).scores(measure(seen, config))
     for row, weights in zip(scores, (model.current, model.explore), strict=True):
         with torch.no_grad():
             value, advantage = forward(to_tensors(weights), collate([encode(seen, config)]), config.activation)
         np.testing.assert_allclose(row, (value + advantage).numpy(), atol=1e-5, rtol=1e-5)
+
+
+def drawn(weights: Weights, rng: np.random.Generator, spread: float) -> Weights:
+    return {name: spread * rng.normal(size=tensor.shape).astype(np.float32) for name, tensor in weights.items()}
 
 
 def test_an_edited_article_is_scored_by_its_new_content() -> None:

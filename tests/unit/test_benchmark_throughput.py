@@ -15,10 +15,10 @@ def test_the_arithmetic_of_a_retrain_by_hand() -> None:
     config = Config(advantage_layers=(3, 2), value_layers=(5,))
     shape, columns = input_shape(config), sum(column_counts(config))
     first = 2 * (2 * shape.reader * 3) + 7 * (columns * 3 + 2 * shape.dense * 3)
-    upper = 7 * (2 * 3 * 2 + 2 * 2)
+    upper = 7 * (2 * 3 * 2 + 2 * 2) + 2 * (2 * 3 * 2)
     value_first, value_upper = 2 * (2 * shape.reader * 5), 2 * (2 * 5)
     learned = 2 * first + 3 * upper + 2 * value_first + 3 * value_upper
-    look = 2 * (2 * shape.reader * 3) + 8 * (columns * 3 + 2 * shape.dense * 3) + 8 * (2 * 3 * 2 + 2 * 2)
+    look = 2 * (2 * shape.reader * 3) + 8 * (columns * 3 + 2 * shape.dense * 3) + 8 * (2 * 3 * 2 + 2 * 2) + 2 * (2 * 3 * 2)
     assert flops(config, 2, 7, 2, 4) == learned + 2 * look + value_first + value_upper
 
 

@@ -9,7 +9,15 @@ from drn.retraining import Draws, Trainer, draw, held_out, retrain, z_of_mean
 from drn.transitions import TERMINAL, Experience
 from drn.types import Inputs, Weights
 
-CONFIG = Config(advantage_layers=(2,), value_layers=(2,), replay_half_life=1e9, listwise_weight=0.0, gate="none", major_average=0)
+CONFIG = Config(
+    advantage_layers=(2,),
+    value_layers=(2,),
+    activation="relu",
+    replay_half_life=1e9,
+    listwise_weight=0.0,
+    gate="none",
+    major_average=0,
+)
 
 # A(s,a) = the one dense input, V(s) = the one reader input: relu(x) − relu(−x) is the identity.
 IDENTITY: Weights = {

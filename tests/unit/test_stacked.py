@@ -5,7 +5,7 @@ import numpy as np
 from drn.config import Config
 from drn.network import collate
 from drn.stacked import Stacked, spans, starts
-from drn.transitions import Experience, pair_weights, preference_pairs, shown_inputs
+from drn.transitions import Experience, pair_weights, preference_pairs, training_inputs
 from drn.types import Inputs
 
 CONFIG = Config()
@@ -33,15 +33,25 @@ def test_runs_by_hand():
 def test_a_batch_is_what_its_lists_collate_to():
     order = np.array([2, 0, 1, 2])
     batch, slots = Stacked.of(LISTS, CONFIG).batch(order)
-    plain = collate([shown_inputs(LISTS[i], CONFIG) for i in order])
-    for name in ("reader", "content", "dense", "owner"):
+    plain = collate([training_inputs(LISTS[i], CONFIG) for i in order])
+    for name in ("reader", "content", "dense", "owner", "share"):
         np.testing.assert_array_equal(getattr(batch, name), getattr(plain, name))
-    assert slots.tolist() == [4, 5, 0, 1, 2, 3, 4, 5]
+    assert slots.tolist() == [*range(10, 15), *range(10), *range(10, 15)]
+
+
+def test_nothing_is_learned_of_what_was_not_shown():
+    stacked = Stacked.of(LISTS, CONFIG)
+    assert stacked.first.tolist() == [0, 5, 10, 15]
+    assert np.flatnonzero(stacked.examined).tolist() == [0, 1, 2, 5, 10, 11]
+    assert np.flatnonzero(stacked.reward).tolist() == [1, 10]
+    alone = Stacked.of(LISTS, replace(CONFIG, list_pooling="none"))
+    assert alone.first.tolist() == [0, 3, 4, 6]
+    assert alone.examined.all()
 
 
 def test_preferences_are_those_of_the_lists_as_slots_of_the_batch():
     pairs, weight = Stacked.of(LISTS, CONFIG).preferences(np.array([2, 1, 0]))
-    assert pairs.tolist() == [[0, 1], [4, 3], [4, 5]]
+    assert pairs.tolist() == [[0, 1], [11, 10], [11, 12]]
     expected = [pair_weights(one, preference_pairs(one), CONFIG) for one in (LISTS[2], LISTS[0])]
     np.testing.assert_array_equal(weight, np.concatenate(expected))
 

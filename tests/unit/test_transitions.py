@@ -9,6 +9,7 @@ from drn.errors import InvalidInput
 from drn.features import encode, input_shape
 from drn.interleaving import ranks, swap_ratios
 from drn.transitions import (
+    OTHERS,
     TERMINAL,
     Experience,
     Link,
@@ -18,7 +19,9 @@ from drn.transitions import (
     links,
     pair_weights,
     preference_pairs,
-    shown_inputs,
+    shares,
+    trained_on,
+    training_inputs,
 )
 from drn.types import ClosedImpression, Context, Entry, Event, Impression, Inputs, Interleaving, Observation
 
@@ -94,12 +97,27 @@ def test_nobody_knows_whether_an_anonymous_reader_came_back():
     assert one.reward.tolist() == [0.0, 1.0, 0.0]
 
 
-def test_inputs_are_encoded_when_asked_for_and_cut_in_the_order_shown():
+def test_inputs_are_encoded_when_asked_for_in_the_order_shown_and_the_others_after_them():
     one = experience(visit(0), CONFIG, NOON)
-    whole, shown = inputs_of(one, CONFIG), shown_inputs(one, CONFIG)
+    whole = inputs_of(one, CONFIG)
     assert whole.dense.shape == (4, input_shape(CONFIG).dense)
     np.testing.assert_array_equal(whole.dense, encode(observation(4), CONFIG).dense)
-    np.testing.assert_array_equal(shown.dense, whole.dense[[2, 0, 1]])
+    np.testing.assert_array_equal(training_inputs(one, CONFIG).dense, whole.dense[[2, 0, 1, 3]])
+    alone = replace(CONFIG, list_pooling="none")
+    np.testing.assert_array_equal(training_inputs(one, alone).dense, whole.dense[[2, 0, 1]])
+
+
+@pytest.mark.parametrize("n", [3, 4, 19, 20, 500])
+def test_those_that_were_not_shown_stand_for_all_of_their_kind(n):
+    scores = np.zeros(n, np.float32)
+    one = replace(experience(visit(0), CONFIG, NOON), current_scores=scores, explore_scores=scores)
+    chosen, share = trained_on(one, CONFIG), shares(one, CONFIG)
+    assert chosen[:3].tolist() == [2, 0, 1]
+    assert len(set(chosen.tolist())) == len(chosen) == len(share) == min(n, 3 + OTHERS)
+    np.testing.assert_allclose(share[:3], 1 / n)
+    assert share.sum() == pytest.approx(1)
+    others = np.sort(chosen[3:])
+    assert np.diff(others).max(initial=1) <= -(-(n - 3) // OTHERS) or n <= 3 + OTHERS
 
 
 def test_network_inputs_can_be_given_directly():

@@ -105,5 +105,5 @@ def test_a_new_beginning_follows_the_line_and_learns_nothing_twice():
 
 def test_weights_of_another_activation_do_not_come_back():
     first = initial_version(replace(SMALL, activation="sigmoid"), NOON)
-    with pytest.raises(SchemaMismatch, match="sigmoid, not relu"):
+    with pytest.raises(SchemaMismatch, match="sigmoid, not hardswish"):
         rollback(initial_version(SMALL, NOON, parent_id=1), first, NOON)

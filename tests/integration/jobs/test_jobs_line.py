@@ -31,7 +31,7 @@ from service.store.engine import reading
         ({"category_slots": 30}, "version 1 was made for features"),
         ({"advantage_layers": (16,)}, r"advantage_layers of version 1 is \(8,\), the configured one is \(16,\)"),
         ({"value_layers": (4,)}, "value_layers of version 1 is"),
-        ({"activation": "sigmoid"}, "activation of version 1 is relu"),
+        ({"activation": "sigmoid"}, "activation of version 1 is hardswish"),
     ],
 )
 async def test_a_learner_of_other_features_or_layers_refuses_to_begin(site: Any, others: dict[str, Any], difference: str) -> None:
