@@ -51,14 +51,14 @@ class Scorer:
         else:
             parts = self._parts = self._parts.up_to(len(revisions))
         parts.renew(rows, revisions, inputs, tower)
-        layer = np.empty((2, n, tower.width // 2), np.float32)
-        join_parts(first, rows, parts.sums, shared, tower.activation, layer)
+        layer, mean = np.empty((2, n, tower.width // 2), np.float32), np.empty((2, 1, tower.width // 2), np.float32)
+        join_parts(first, rows, parts.sums, shared, tower.activation, layer, mean)
         value = np.zeros((2, 1), np.float32)
         if self._value is not None:
             layer_of_value = shared[tower.width :].reshape(2, 1, -1)
             activate(layer_of_value, np.zeros_like(layer_of_value), tower.activation)
             value = self._value.outputs(layer_of_value, value)
-        return tower.outputs(layer, value)
+        return tower.outputs(layer, value, 0.0 if tower.list is None else mean @ tower.list)
 
 
 class ArticleParts:
@@ -126,9 +126,12 @@ class Tower:
         block = slice(end - size, end)
         return self.dense[block] * measured.layout.kept[block, None]
 
-    def outputs(self, layer: Floats, offset: Floats) -> Floats:
-        """From the first layer to one number per candidate and network, on top of `offset`.  (2, n, H), (2, 1) → (2, n)"""
-        of_list = 0.0 if self.list is None else layer.mean(axis=1, keepdims=True) @ self.list  # (2, 1, H of the second layer)
+    def outputs(self, layer: Floats, offset: Floats, of_list: Floats | float = 0.0) -> Floats:
+        """From the first layer to one number per candidate and network, on top of `offset`.  (2, n, H), (2, 1) → (2, n)
+
+        Args:
+            of_list: what the list adds to the second layer.  (2, 1, H of that layer)
+        """
         for weight, bias in self.hidden:
             layer = layer @ weight
             activate(layer, bias + of_list, self.activation)
@@ -187,19 +190,21 @@ def activated(x: Any, activation: int) -> Any:
     return np.float32(0) if x < 0 else x
 
 
-@kernel(VOID, reads("f4", 2), reads("i4", 1), reads("f4", 2), reads("f4", 1), INT, writes("f4", 3))
-def join_parts(first: Floats, rows: Ints, parts: Floats, shared: Floats, activation: int, layer: Floats) -> None:
-    """The first layer of each network: what the dense inputs, each candidate's article and all together add.
+@kernel(VOID, reads("f4", 2), reads("i4", 1), reads("f4", 2), reads("f4", 1), INT, writes("f4", 3), writes("f4", 3))
+def join_parts(first: Floats, rows: Ints, parts: Floats, shared: Floats, activation: int, layer: Floats, mean: Floats) -> None:
+    """The first layer of each network: what the dense inputs, each candidate's article and all together add; and its mean.
 
-    (n, 2H), (n,), (rows, 2H), (≥ 2H,) → (2, n, H)
+    (n, 2H), (n,), (rows, 2H), (≥ 2H,) → (2, n, H), (2, 1, H)
     """
     networks, n, width = layer.shape
+    mean[:] = 0
     for network in range(networks):
         for i in range(n):
             row = rows[i]
             for unit in range(width):
                 place = network * width + unit
                 layer[network, i, unit] = activated(first[i, place] + parts[row, place] + shared[place], activation)
+                mean[network, 0, unit] += layer[network, i, unit] / n
 
 
 @kernel(VOID, writes("f4", 3), reads("f4", 3), INT)

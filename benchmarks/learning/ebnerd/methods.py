@@ -17,6 +17,7 @@ ABLATIONS: Mapping[str, Mapping[str, Any]] = {
     "drn-no-major": {"major_period": NEVER},
     "drn-gamma-0": {"gamma": 0.0},
     "drn-no-activeness": {"activeness": "off"},
+    "drn-no-list": {"list_pooling": "none"},
     "drn-paper-features": {"features": "paper"},
 }
 """What each of the product's rows changes of the default. `drn-other-seed` tells how much of a difference is chance alone;
