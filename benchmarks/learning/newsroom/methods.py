@@ -51,7 +51,11 @@ ROWS: Mapping[str, Row] = {
     "popularity": Row(lambda _, rng: Popularity(rng)),
     "lr": Row(peer(lambda config, rng: logistic(input_shape(config), Setting(rate=1e-2, decay=1e-3), rng)), retrained=True),
     "fm": Row(peer(lambda config, rng: factorization_machine(input_shape(config), Setting(), rng)), retrained=True),
-    "wide-deep": Row(peer(lambda config, rng: wide_and_deep(input_shape(config), Setting(), rng, config)), retrained=True),
+    "wide-deep": Row(
+        peer(lambda config, rng: wide_and_deep(input_shape(config), Setting(), rng, config)),
+        changes={"activation": "relu", "list_pooling": "none"},  # the product's layers without what is its own
+        retrained=True,
+    ),
     "linucb": Row(peer(lambda config, _: LinUCB(input_shape(config).dense + 1, alpha=0.1, ridge=300.0))),
     "hlinucb": Row(peer(lambda config, rng: HLinUCB(relative_columns(config), rng, HiddenSetting(ridge=300.0)))),
     # The paper's own ladder, in its own settings. Without exploration only retraining teaches.
