@@ -41,6 +41,12 @@ START_SECONDS = 60.0  # after a crash it first replays what it wrote since the l
 STOP_SECONDS = 30.0
 LOG_BYTES = 10_000_000  # a larger server log is begun anew at the next start
 
+EVEN: Mapping[str, str] = {
+    "min_wal_size": "1GB",  # as much as max_wal_size: to make a segment anew takes 50 ms and more, in which nothing is committed
+    "bgwriter_lru_maxpages": "1000",  # what is left to the system for half a minute goes to the disk at once, before any commit
+}
+"""Settings that keep lists from waiting while PostgreSQL writes."""
+
 SCRATCH: Mapping[str, str] = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 """Settings for a database that may be lost with its machine: tests."""
 
@@ -222,6 +228,7 @@ def configure(data: Path, port: int, settings: Mapping[str, str]) -> None:
         "unix_socket_directories": "",
         "timezone": "UTC",
         "log_checkpoints": "off",
+        **EVEN,
     }
     lines = [f"{name} = '{value}'" for name, value in (ours | dict(settings)).items()]
     path = data / "drn.conf"

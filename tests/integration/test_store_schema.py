@@ -61,6 +61,19 @@ def test_migrations_run_on_a_filled_database_and_leave_its_rows(empty_database_u
         assert connection.execute("SELECT request_id FROM impressions JOIN requests USING (request_id)").fetchall() == [("r1",)]
 
 
+def test_a_day_is_not_vacuumed_for_its_growth(database_url: str) -> None:
+    with psycopg.connect(database_url) as connection:
+        connection.execute(create_statement(date(2026, 11, 23)).encode())
+        growth = connection.execute(UNVACUUMED, ["impressions_20261123"]).fetchall()
+        connection.rollback()
+    assert growth == [(["autovacuum_vacuum_insert_threshold=-1"],)] * 2
+
+
+UNVACUUMED = """
+SELECT t.reloptions FROM pg_class d JOIN pg_class t ON t.oid IN (d.oid, d.reltoastrelid) WHERE d.oid = %s::regclass
+"""
+
+
 def test_days_from_before_and_after_leave_the_same_columns_out_of_statistics(empty_database_url: str) -> None:
     migrate.upgrade(empty_database_url, "0003")
     with psycopg.connect(empty_database_url) as connection:
