@@ -61,7 +61,7 @@ class Reader:
         self.revision += 1
 
     def show(self, rows: Ints | Iterable[int]) -> None:
-        """Counts one more showing of each row; one that is named twice was shown once."""
+        """Counts one more showing of each row; one that is named twice was shown once, a negative one is none."""
         self._shown = Times(*counted_once_more(*self._shown, np.asarray(rows, np.int32)))
 
     def load_shown(self, rows: NDArray[np.int32], counts: NDArray[np.uint16]) -> None:
@@ -116,14 +116,14 @@ def ascending(rows: Ints) -> Ints:
 
 @kernel(tuple_of(writes("i4", 1), writes("u2", 1)), reads("i4", 1), reads("u2", 1), reads("i4", 1))
 def counted_once_more(known: Ints, counts: NDArray[np.uint16], rows: Ints) -> tuple[Ints, NDArray[np.uint16]]:
-    """The rows and counts with one more of each of `rows`, however often it is there; the known ones are distinct and ascend.
+    """The rows and counts with one more of each of `rows`, however often it is there, but for negative ones.
 
-    (u,), (u,), (n,) → (≥ u,), (≥ u,), ascending
+    (u,), (u,), (n,) → (≥ u,), (≥ u,); the known ones are distinct and ascend, as do those returned
     """
     rows = ascending(rows)
     distinct = 0
     for i in range(len(rows)):
-        if i == 0 or rows[i] != rows[i - 1]:
+        if rows[i] >= 0 and (i == 0 or rows[i] != rows[i - 1]):
             rows[distinct] = rows[i]
             distinct += 1
     rows = rows[:distinct]

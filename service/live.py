@@ -19,7 +19,7 @@ from drn.holdback import fault
 from drn.ranking import Served
 from drn.readers import Reader
 from drn.scoring import Scorer
-from drn.types import Article, Event, Impression, Ints
+from drn.types import Article, Event, Impression
 from drn.versions import Version
 from service.keys import KeyRing
 from service.store.impressions import ShownList
@@ -111,26 +111,22 @@ class Live:
 
     def show(self, lists: Iterable[ShownList], *, ours: bool) -> None:
         """Counts served lists, each for its reader too if what is in memory of them is known not to hold it yet."""
-        shown: list[Ints] = []
+        new = [each for each in lists if self.impressions.add(each.seq)]
+        rows = self.catalogue.find([article_id for each in new for article_id in each.article_ids])
         seconds: list[int] = []
-        for each in lists:
-            if not self.impressions.add(each.seq):
-                continue
+        for each in new:
             self.lists.remember(each)
-            rows = self.catalogue.find(each.article_ids)
-            if len(rows) and rows.min() < 0:
-                rows = rows[rows >= 0]
-            shown.append(rows)
-            seconds.append(epoch(each.at))
+            own = rows[len(seconds) : len(seconds) + len(each.article_ids)]
+            seconds += [epoch(each.at)] * len(own)
             if (reader := self._touch(each.user_id, ours)) is not None:
-                reader.show(rows)
-        if shown:
-            self.catalogue.exposures(np.concatenate(shown), np.repeat(seconds, [len(rows) for rows in shown]))
+                reader.show(own)
+        known = rows >= 0
+        self.catalogue.exposures(rows[known], np.array(seconds, np.int64)[known])
 
-    def show_impression(self, seq: int, impression: Impression) -> None:
-        """Counts a list that this process has served and logged."""
-        shown = ShownList(impression.request_id, seq, impression.at, impression.user_id, impression.article_ids)
-        self.show((shown,), ours=True)
+    def show_impressions(self, committed: Iterable[tuple[int, Impression]]) -> None:
+        """Counts lists that this process has served and logged, each with its place in the log."""
+        lists = [ShownList(each.request_id, seq, each.at, each.user_id, each.article_ids) for seq, each in committed]
+        self.show(lists, ours=True)
 
     def note(self, events: Iterable[tuple[int, Event]], *, ours: bool) -> None:
         """Applies committed events, each with its place in the log.

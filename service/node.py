@@ -106,7 +106,7 @@ async def open_node(settings: Settings, clock: Clock, metrics: Metrics | None = 
         await reach(settings, partial(follower.start, clock()))
         check_start(settings, live)
         async with (
-            ImpressionWriter(settings.database_url, writer_id, live.show_impression) as writer,
+            ImpressionWriter(settings.database_url, writer_id, live.show_impressions) as writer,
             FeedbackWriter(settings.database_url, writer_id, note) as feedback,
             Listener(settings.database_url) as listener,
         ):

@@ -89,15 +89,14 @@ class ImpressionWriter:
     Args:
         url: address of the database.
         writer_id: stored with every row, so that a process can leave out what it wrote itself.
-        show: told the seq of every impression that was committed, before its writer is.
+        show: told of the impressions that were committed together and their seqs, before their writers are.
     """
 
     def __init__(
-        self, url: str, writer_id: str, show: Callable[[int, Impression], None] = lambda _seq, _impression: None
+        self, url: str, writer_id: str, show: Callable[[Sequence[tuple[int, Impression]]], None] = lambda _committed: None
     ) -> None:
         def applied(committed: Sequence[tuple[Row, int]]) -> None:
-            for row, seq in committed:
-                show(seq, row.impression)
+            show([(seq, row.impression) for row, seq in committed])
 
         self._group = GroupCommit(url, "drn impression writer", ImpressionLog(writer_id), applied)
 

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from drn.catalogue import WINDOWS
 from drn.config import Config
 from drn.ranking import decide
 from drn.types import Article, Event, RankRequest
@@ -55,6 +56,15 @@ def test_a_place_in_the_log_is_applied_once(live: Live) -> None:
         live.show([shown(3, ["a0", "a1"])], ours=True)
     assert clicks(live, "a0") == 1
     assert live.catalogue.counts[0, 5] == 1
+
+
+def test_lists_that_were_committed_together_count_one_by_one_but_for_articles_nobody_knows(live: Live) -> None:
+    live.keep("u1", live.build_reader([], {}))
+    live.show([shown(1, ["a1", "gone", "a0"]), shown(2, []), shown(1, ["a2"]), shown(3, ["a1"])], ours=True)
+    reader = live.cached_reader("u1")
+    assert reader is not None
+    assert reader.seen(np.arange(5, dtype=np.int32))[:, 0].tolist() == [1, 2, 0, 0, 0]
+    assert live.catalogue.counts[:5, len(WINDOWS)].tolist() == [1, 2, 0, 0, 0]
 
 
 def test_other_events_are_no_clicks(live: Live) -> None:
