@@ -18,13 +18,13 @@ from drn.features import schema_digest
 from drn.holdback import fault
 from drn.ranking import Served
 from drn.readers import Reader
+from drn.rewards import CLICK
 from drn.scoring import Scorer
 from drn.types import Article, Event, Impression
 from drn.versions import Version
 from service.keys import KeyRing
 from service.store.impressions import ShownList
 
-CLICK = "click"
 # Transactions that write a log end within 5 s (the store sets the time-outs), so what was numbered longer ago than this is
 # either visible or gone.
 SETTLED_SECONDS = 10.0
