@@ -63,7 +63,7 @@ def newsroom(
         str, typer.Option(help="taste; or a control: popularity (all like the same), none (nothing to learn).")
     ] = "taste",
     shift_day: Annotated[
-        int | None, typer.Option(min=1, help="All tastes change at once on this day; half way unless given, 0 for never.")
+        int | None, typer.Option(min=0, help="All tastes change at once on this day; half way unless given, 0 for never.")
     ] = None,
     minor: Annotated[float, typer.Option(min=1.0, help="T_D in simulated minutes, of every method.")] = 30.0,
     major: Annotated[float, typer.Option(min=0.1, help="T_R in simulated hours, of every method.")] = 24.0,
