@@ -11,6 +11,9 @@ from typing import Any, TypeVar, cast
 
 import numba
 import numpy as np
+from llvmlite import ir
+from numba.core import cgutils
+from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from drn.types import Floats, Ints
@@ -23,6 +26,9 @@ INT = numba.int64
 UNSIGNED = numba.uint64
 FLOAT = numba.float32
 DOUBLE = numba.float64
+LINE = 64  # bytes of memory that travel together
+ADDRESS, WORD = ir.IntType(8).as_pointer(), ir.IntType(32)
+PREFETCH = ir.FunctionType(ir.VoidType(), [ADDRESS, WORD, WORD, WORD])
 ANY_ORDER = {"reassoc", "contract", "nsz"}  # lets sums run in vector registers; NaN and infinity keep their meaning
 
 
@@ -55,6 +61,27 @@ def kernel(returns: Any, *arguments: Any) -> Callable[[Formula], Formula]:
             return cast("Formula", numba.njit(signature, error_model="numpy", fastmath=ANY_ORDER)(formula))
 
     return compiled
+
+
+def prefetching(_: Any, matrix: Any, row: Any) -> Any:
+    """The type of `prefetch`, and its machine code: the processor's instruction for each line of memory that the row lies in."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        array = context.make_array(signature.args[0])(context, builder, arguments[0])
+        stride = builder.extract_value(array.strides, 0)
+        offset, line = builder.mul(stride, builder.sext(arguments[1], stride.type)), stride.type(LINE)
+        ask = builder.module.declare_intrinsic("llvm.prefetch", [ADDRESS], PREFETCH)
+        with cgutils.for_range(builder, builder.add(builder.udiv(stride, line), stride.type(1))) as each:
+            place = builder.add(offset, builder.mul(each.index, line))
+            address = builder.gep(builder.bitcast(array.data, ADDRESS), [place])
+            builder.call(ask, [address, WORD(0), WORD(3), WORD(1)])  # to read, into the nearest cache, data
+        return context.get_dummy_value()
+
+    return VOID(matrix, row), code
+
+
+prefetch = cast("Callable[[NDArray[Any], Any], None]", intrinsic(prefetching))
+"""Asks for a row of a matrix some rows before it is read: by itself a processor looks ahead over two or three random ones."""
 
 
 @kernel(BOOL, reads("f4", 2))
@@ -216,6 +243,7 @@ def likeness(stems: NDArray[np.uint16], rows: Ints, clicked: Ints, last: int, be
                 having[stem] |= np.uint8(1 << click)
                 sizes[click] += 1
     for i in range(len(rows)):
+        prefetch(stems, rows[min(i + 8, len(rows) - 1)])
         row, shared, size = rows[i], np.uint64(0), 0
         for place in range(stems.shape[1]):
             shared += bytewise[having[stems[row, place]]]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from drn.config import Config
 from drn.folding import folded
-from drn.kernels import FLOAT, INT, VOID, kernel, reads, writes
+from drn.kernels import FLOAT, INT, VOID, kernel, prefetch, reads, writes
 from drn.types import Floats, Inputs, Ints, Measured, Model, Weights
 
 ACTIVATIONS = ("hardswish", "relu", "sigmoid")  # in the order of `activated`
@@ -184,7 +184,7 @@ def make_parts(content: NDArray[np.uint16], table: Floats, embedding: Floats, we
 def activated(x: Any, activation: int) -> Any:
     """x·min(max(x + 3, 0), 6) / 6, max(x, 0) or σ(x); what is not a number stays none."""
     if activation == 0:
-        return x * min(max(x + np.float32(3), np.float32(0)), np.float32(6)) / np.float32(6)
+        return x * min(max(x + np.float32(3), np.float32(0)), np.float32(6)) * np.float32(1 / 6)
     if activation == 2:
         return np.float32(1) / (np.float32(1) + np.exp(-min(max(x, np.float32(-80)), np.float32(80))))
     return np.float32(0) if x < 0 else x
@@ -198,13 +198,18 @@ def join_parts(first: Floats, rows: Ints, parts: Floats, shared: Floats, activat
     """
     networks, n, width = layer.shape
     mean[:] = 0
-    for network in range(networks):
-        for i in range(n):
-            row = rows[i]
+    for i in range(n):
+        row = rows[i]
+        prefetch(parts, rows[min(i + 8, n - 1)])
+        for network in range(networks):
             for unit in range(width):
                 place = network * width + unit
-                layer[network, i, unit] = activated(first[i, place] + parts[row, place] + shared[place], activation)
-                mean[network, 0, unit] += layer[network, i, unit] / n
+                joined = activated(first[i, place] + parts[row, place] + shared[place], activation)
+                layer[network, i, unit] = joined
+                mean[network, 0, unit] += joined
+    for network in range(networks):
+        for unit in range(width):
+            mean[network, 0, unit] /= n
 
 
 @kernel(VOID, writes("f4", 3), reads("f4", 3), INT)
