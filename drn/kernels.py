@@ -325,12 +325,13 @@ def from_halves(halves: NDArray[np.uint16], out: Floats) -> None:
 @kernel(VOID, reads("u2", 2), reads("f4", 1), writes("f4", 1))
 def products(halves: NDArray[np.uint16], weights: Floats, out: Floats) -> None:
     """Each row's product with the weights; its numbers are halves (`from_halves`).  (n, E), (E,) → (n,)"""
-    numbers, scaled = np.empty(len(weights), np.float32), weights * np.float32(2.0**112)
-    for i in range(len(halves)):
-        from_halves(halves[i], numbers)
+    n, size = halves.shape
+    numbers, scaled = np.empty((n, size), np.float32), weights * np.float32(2.0**112)
+    from_halves(halves.reshape(-1), numbers.reshape(-1))  # all at once: a row is too short for a loop of its own
+    for i in range(n):
         total = np.float32(0)
-        for component in range(len(numbers)):
-            total += numbers[component] * scaled[component]
+        for component in range(size):
+            total += numbers[i, component] * scaled[component]
         out[i] = total
 
 
