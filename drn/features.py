@@ -23,6 +23,7 @@ from drn.errors import InvalidInput
 from drn.kernels import (
     FLOAT,
     INT,
+    VOID,
     ages,
     click_profile,
     kernel,
@@ -117,7 +118,8 @@ def observe(catalogue: Catalogue, reader: Reader, rows: Ints, context: Context, 
     second = epoch(now)
     catalogue.advance(second)
     clicked = reader.click_rows
-    profile, totals = np.empty((V, catalogue.slots), np.uint16), np.empty(V, np.uint16)
+    profile, totals, age = np.empty((V, catalogue.slots), np.uint16), np.empty(V, np.uint16), np.empty(len(rows), np.int32)
+    ages(catalogue.published, rows, second, age)
     click_profile(catalogue.content, clicked, reader.click_times, second - READER_SECONDS, profile, totals)
     return Observation(
         reader=profile,
@@ -129,7 +131,7 @@ def observe(catalogue: Catalogue, reader: Reader, rows: Ints, context: Context, 
         counts=catalogue.counts.take(rows, axis=0),
         category_counts=catalogue.category_counts(rows),
         seen=seen(catalogue, reader, rows, clicked, context),
-        age=ages(catalogue.published, rows, second),
+        age=age,
         embedding=catalogue.embedding.take(rows, axis=0),
         reader_embedding=mean_embedding(catalogue, clicked[-RECENT:]),
     )
@@ -169,7 +171,8 @@ def measure(observation: Observation, config: Config) -> Measured:
     Raises:
         InvalidInput: the observation's arrays do not fit each other or the configuration.
     """
-    values = raw_features(
+    values = np.empty((F, len(observation.content)), np.float32)  # (F, n)
+    raw_features(
         observation.reader,
         observation.reader_totals,
         observation.content,
@@ -181,11 +184,13 @@ def measure(observation: Observation, config: Config) -> Measured:
         config.rate_prior_clicks,
         config.rate_prior_exposures,
         INTEREST_PRIOR,
-    )  # (F, n)
+        values,
+    )
     np.log(values[LOGARITHMS], out=values[LOGARITHMS])
     below = np.empty((PLACES.stop - PLACES.start, values.shape[1]), np.float32)  # (P, n)
     shares_below(values[PLACES], below)
-    reader = reader_features(
+    reader = np.zeros(observation.reader.size + len(observation.reader) + CONTEXT + 1, np.float32)  # (R,)
+    reader_features(
         observation.reader,
         observation.reader_totals,
         observation.context,
@@ -193,6 +198,7 @@ def measure(observation: Observation, config: Config) -> Measured:
         CONTEXT_OFFSETS,
         CONTEXT,
         INTEREST_PRIOR,
+        reader,
     )
     likeness = embedding_likeness(observation.embedding, observation.reader_embedding)
     made = layout(config.embedding_size, config.features)
@@ -233,7 +239,7 @@ def embedding_likeness(embedding: NDArray[np.float16], of_reader: NDArray[np.flo
 
 
 @kernel(
-    writes("f4", 2),
+    VOID,
     reads("u2", 2),
     reads("u2", 1),
     reads("u2", 2),
@@ -245,6 +251,7 @@ def embedding_likeness(embedding: NDArray[np.float16], of_reader: NDArray[np.flo
     FLOAT,
     FLOAT,
     FLOAT,
+    writes("f4", 2),
 )
 def raw_features(
     profile: NDArray[np.uint16],
@@ -258,7 +265,8 @@ def raw_features(
     prior_clicks: float,
     prior_exposures: float,
     interest_prior: float,
-) -> Floats:
+    out: Floats,
+) -> None:
     """The rows of FEATURES, those of LOGARITHMS before their logarithm is taken.  (F, n)
 
     Counts and matches are x + 1, rates (clicks + a) / (exposures + b), age 1 + hours. A match is how often the group's
@@ -269,13 +277,14 @@ def raw_features(
         profile (V, C), totals (V,), content (n, M), counts (n, 2W), category_counts (n, 2), seen (n, 7), age (n,): the
             observation's
         group_ends: one past the last content column of each group.  (G,)
+        out: filled here.
     """
     n, columns = content.shape
     windows, slots = profile.shape
     crossed, w = len(group_ends) * windows, counts.shape[1] // 2
-    if windows > 8 or group_ends[-1] != columns or min(len(counts), len(category_counts), len(seen), len(age)) < n:
+    fit = group_ends[-1] == columns and len(out) == 2 * crossed + 3 * w + 10
+    if windows > 8 or not fit or min(len(counts), len(category_counts), len(seen), len(age)) < n:
         raise InvalidInput("the observation's arrays do not fit each other")
-    out = np.empty((2 * crossed + 3 * w + 10, n), np.float32)
     matches, seen_rows, count_rows = out[:crossed], out[crossed : crossed + 4], out[crossed + 4 : crossed + 3 * w + 6]
     interests, likenesses = out[-4 - crossed : -4], out[-4:]
     category_clicks = matches[2 * windows - 1]  # of the reader within the longest window, and 1
@@ -317,10 +326,9 @@ def raw_features(
         clicks, exposures = np.float32(category_counts[i, 0]), np.float32(category_counts[i, 1])
         count_rows[3 * w, i] = (clicks + prior_clicks) / (exposures + prior_exposures)
         count_rows[3 * w + 1, i] = 1 + np.float32(age[i]) / np.float32(3_600)
-    return out
 
 
-@kernel(writes("f4", 1), reads("u2", 2), reads("u2", 1), reads("u1", 1), reads("f4", 1), reads("i8", 1), INT, FLOAT)
+@kernel(VOID, reads("u2", 2), reads("u2", 1), reads("u1", 1), reads("f4", 1), reads("i8", 1), INT, FLOAT, writes("f4", 1))
 def reader_features(
     profile: NDArray[np.uint16],
     totals: NDArray[np.uint16],
@@ -329,10 +337,14 @@ def reader_features(
     context_offsets: NDArray[np.int64],
     context_size: int,
     interest_prior: float,
-) -> Floats:
-    """[V × C properties as shares of clicks | V totals | one-hot hour, weekday, device, surface | freshness | length].  (R,)"""
+    out: Floats,
+) -> None:
+    """[V × C properties as shares of clicks | V totals | one-hot hour, weekday, device, surface | freshness | length].
+
+    Args:
+        out: zeros, filled here.  (R,)
+    """
     windows, slots = profile.shape
-    out = np.zeros(windows * slots + windows + context_size + 1, np.float32)
     for window in range(windows):
         clicks = np.float32(totals[window]) + interest_prior
         for place in range(slots):
@@ -344,7 +356,6 @@ def reader_features(
         out[windows * slots + windows + context_offsets[field] + context[field]] = 1
     out[-2] = (ages.mean() - 2) / 2
     out[-1] = (np.log1p(len(ages)) - 2.5) / 2
-    return out
 
 
 @lru_cache(maxsize=8)

@@ -2,7 +2,8 @@
 
 A kernel is a function of its arguments alone: numba freezes the globals that it sees and keeps the machine code on disk, so
 a constant of another module would go stale, and so would a kernel of another module. It is compiled for the types that stand
-above it, at the first import after an installation; afterwards its code is loaded. Arrays are C-contiguous. Sums may be taken
+above it, at the first import after an installation; afterwards its code is loaded. Arrays are C-contiguous, and best made by
+the caller: to return one costs more than to fill it. Sums may be taken
 in any order, but one process always takes the same one, so equal input gives equal bits.
 """
 
@@ -136,7 +137,7 @@ def shares_below(features: Floats, out: Floats) -> None:
 
 def sorted_keys(features: Floats) -> NDArray[np.uint64]:
     """The order of each row, ascending, equal features by index, which is in the lower half of each number.  (c, n) → (c, n)"""
-    keys = np.empty(features.shape, np.uint64)  # made here: an array that a kernel returns costs more than one that it fills
+    keys = np.empty(features.shape, np.uint64)
     sort_keys(features, keys)
     keys.sort(axis=1)  # numpy's runs in vector registers
     return keys
@@ -348,13 +349,11 @@ def mean_of_halves(halves: NDArray[np.uint16], rows: Ints, out: Floats) -> None:
         out[component] /= len(rows)
 
 
-@kernel(writes("i4", 1), reads("i8", 1), reads("i4", 1), INT)
-def ages(published: NDArray[np.int64], rows: Ints, now: int) -> Ints:
+@kernel(VOID, reads("i8", 1), reads("i4", 1), INT, writes("i4", 1))
+def ages(published: NDArray[np.int64], rows: Ints, now: int, out: Ints) -> None:
     """Seconds since publication, 0 before it, within 31 bits.  (rows,), (n,) → (n,)"""
-    found = np.empty(len(rows), np.int32)
     for i in range(len(rows)):
-        found[i] = min(max(now - published[rows[i]], 0), 2**31 - 1)
-    return found
+        out[i] = min(max(now - published[rows[i]], 0), 2**31 - 1)
 
 
 @kernel(BOOL, reads("i8", 1), reads("i8", 1), reads("i4", 1), INT)

@@ -29,7 +29,8 @@ class Scorer:
         self._advantage = Tower("advantage", pair, config.activation)
         self._value = Tower("value", pair, config.activation) if "value.reader" in model.current else None
         towers = [tower for tower in (self._advantage, self._value) if tower is not None]
-        self._bias = np.concatenate([tower.bias for tower in towers])  # (2H + 2Hv,)
+        self._bias = np.zeros(sum(tower.width for tower in towers), np.float32)  # (2H + 2Hv,)
+        self._bias[: self._advantage.width] = self._advantage.bias
         self._reader = np.hstack([tower.groups.pop("reader") for tower in towers]) if self._value else None  # (R, 2H + 2Hv)
         self._parts = ArticleParts(0, self._advantage.width)
 
@@ -56,7 +57,7 @@ class Scorer:
         value = np.zeros((2, 1), np.float32)
         if self._value is not None:
             layer_of_value = shared[tower.width :].reshape(2, 1, -1)
-            activate(layer_of_value, np.zeros_like(layer_of_value), tower.activation)
+            activate(layer_of_value, self._value.bias.reshape(2, 1, -1), tower.activation)
             value = self._value.outputs(layer_of_value, value)
         return tower.outputs(layer, value, 0.0 if tower.list is None else mean @ tower.list)
 
