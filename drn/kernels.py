@@ -3,8 +3,8 @@
 A kernel is a function of its arguments alone: numba freezes the globals that it sees and keeps the machine code on disk, so
 a constant of another module would go stale, and so would a kernel of another module. It is compiled for the types that stand
 above it, at the first import after an installation; afterwards its code is loaded. Arrays are C-contiguous, and best made by
-the caller: to return one costs more than to fill it. Sums may be taken
-in any order, but one process always takes the same one, so equal input gives equal bits.
+the caller: to return one costs more than to fill it. Sums may be taken in any order, but one process always takes the same
+one, so equal input gives equal bits.
 """
 
 from collections.abc import Callable
