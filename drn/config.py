@@ -180,8 +180,8 @@ class Config:
 
     @classmethod
     def from_json(cls, text: str) -> "Config":
-        """Reads what `to_json` wrote."""
-        values = json.loads(text)
+        """Reads what `to_json` wrote, at any time: a network from before there was `list_pooling` has none."""
+        values = {"list_pooling": "none", **json.loads(text)}
         for name in ("advantage_layers", "value_layers"):
             values[name] = tuple(values[name])
         return cls.profile("default", **values)

@@ -277,12 +277,12 @@ def raw_features(
         profile (V, C), totals (V,), content (n, M), counts (n, 2W), category_counts (n, 2), seen (n, 7), age (n,): the
             observation's
         group_ends: one past the last content column of each group.  (G,)
-        out: filled here.
+        out: filled here.  (F, n)
     """
     n, columns = content.shape
     windows, slots = profile.shape
     crossed, w = len(group_ends) * windows, counts.shape[1] // 2
-    fit = group_ends[-1] == columns and len(out) == 2 * crossed + 3 * w + 10
+    fit = group_ends[-1] == columns and out.shape == (2 * crossed + 3 * w + 10, n)
     if windows > 8 or not fit or min(len(counts), len(category_counts), len(seen), len(age)) < n:
         raise InvalidInput("the observation's arrays do not fit each other")
     matches, seen_rows, count_rows = out[:crossed], out[crossed : crossed + 4], out[crossed + 4 : crossed + 3 * w + 6]

@@ -15,7 +15,7 @@ from torch import Tensor
 from drn.config import Config
 from drn.network import Batch, advantage, collate, to_tensors, to_weights
 from drn.optimiser import Adam, table_shares
-from drn.transitions import Experience, pair_weights, preference_pairs, shares, training_inputs
+from drn.transitions import Experience, inputs_among, pair_weights, preference_pairs, trained_on
 from drn.types import Floats, Inputs, Weights
 
 T = TypeVar("T")
@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Preferences:
-    """One list that taught something: what was shown, and which slot was preferred to which."""
+    """One list that taught something: what is looked at, and which slot was preferred to which."""
 
     inputs: Inputs  # of the shown candidates, then of those that stand for the others
     shares: Floats  # of the list's mean, of each of these
@@ -70,8 +70,9 @@ def preferences(experiences: Iterable[Experience], config: Config) -> Iterator[P
         pairs = preference_pairs(one)
         if one.drawn and len(pairs):
             weight = pair_weights(one, pairs, config)
-            inputs = training_inputs(one, config)
-            yield Preferences(inputs, shares(one, config), torch.from_numpy(pairs), torch.from_numpy(weight))
+            chosen, shares = trained_on(one, config)
+            inputs = inputs_among(one, chosen, config)
+            yield Preferences(inputs, shares, torch.from_numpy(pairs), torch.from_numpy(weight))
 
 
 def batches(items: Iterable[T], size: int) -> Iterator[list[T]]:

@@ -1,10 +1,10 @@
 """Loops over candidates that numpy has no single word for, compiled by numba. What a decision costs is here (decision 0010).
 
 A kernel is a function of its arguments alone: numba freezes the globals that it sees and keeps the machine code on disk, so
-a constant of another module would go stale, and so would a kernel of another module. It is compiled for the types that stand
-above it, at the first import after an installation; afterwards its code is loaded. Arrays are C-contiguous, and best made by
-the caller: to return one costs more than to fill it. Sums may be taken in any order, but one process always takes the same
-one, so equal input gives equal bits.
+a constant of another module would go stale, and so would a kernel of another module; `prefetch`, a hint, may. A kernel is
+compiled for the types that stand above it, at the first import after an installation; afterwards its code is loaded. Arrays
+are C-contiguous, and best made by the caller: to return one costs more than to fill it. Sums may be taken in any order, but
+one process always takes the same one, so equal input gives equal bits.
 """
 
 from collections.abc import Callable
@@ -65,7 +65,7 @@ def kernel(returns: Any, *arguments: Any) -> Callable[[Formula], Formula]:
 
 
 def prefetching(_: Any, matrix: Any, row: Any) -> Any:
-    """The type of `prefetch`, and its machine code: the processor's instruction for each line of memory that the row lies in."""
+    """The type of `prefetch`, and its machine code: an instruction for each line of memory of a row that begins with one."""
 
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         array = context.make_array(signature.args[0])(context, builder, arguments[0])

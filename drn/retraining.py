@@ -222,7 +222,7 @@ class Trainer:
         batch, _ = self.stacked.batch(self.place[among])
         found = advantage(self.params, batch, self.config.activation)
         lists = [self.replay.experiences[i] for i in among]
-        logged = torch.from_numpy(np.concatenate([one.current_scores[trained_on(one, self.config)] for one in lists]))
+        logged = torch.from_numpy(np.concatenate([one.current_scores[trained_on(one, self.config)[0]] for one in lists]))
         pairs, weight = self.stacked.preferences(self.place[among])
         gained = agreement(found, pairs) - agreement(logged, pairs)  # (P,)
         owner = batch.owner[pairs[:, 0]]  # (P,)

@@ -184,9 +184,9 @@ def make_parts(content: NDArray[np.uint16], table: Floats, embedding: Floats, we
 @kernel(FLOAT, FLOAT, INT)
 def activated(x: Any, activation: int) -> Any:
     """x·min(max(x + 3, 0), 6) / 6, max(x, 0) or σ(x); what is not a number stays none."""
-    if activation == 0:
+    if activation == 0:  # hardswish
         return x * min(max(x + np.float32(3), np.float32(0)), np.float32(6)) * np.float32(1 / 6)
-    if activation == 2:
+    if activation == 2:  # sigmoid
         return np.float32(1) / (np.float32(1) + np.exp(-min(max(x, np.float32(-80)), np.float32(80))))
     return np.float32(0) if x < 0 else x
 

@@ -10,15 +10,17 @@ from torch import Tensor
 
 from drn.config import Config
 from drn.network import Batch
-from drn.transitions import Experience, pair_weights, preference_pairs, shares, trained_on, training_inputs
+from drn.transitions import Experience, inputs_among, inputs_of, pair_weights, preference_pairs, trained_on
 
 Places = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Stacked:
-    """L lists with their S slots and P preference pairs laid end to end. A list's shown ones come
-    first, then its candidates that only its mean is learned with (`transitions.trained_on`)."""
+    """L lists with their S slots and P preference pairs laid end to end.
+
+    A list's shown slots come first, then those that only its mean is learned with (`transitions.trained_on`).
+    """
 
     reader: Tensor  # (L, R)
     content: Tensor  # (S, M)
@@ -34,15 +36,16 @@ class Stacked:
     @classmethod
     def of(cls, lists: Sequence[Experience], config: Config) -> "Stacked":
         """These lists, at least one, in this order."""
-        slots, pairs = [len(trained_on(one, config)) for one in lists], [preference_pairs(one) for one in lists]
-        inputs = training_inputs(lists[0], config)
+        chosen, shares = zip(*[trained_on(one, config) for one in lists], strict=True)
+        slots, pairs = [len(own) for own in chosen], [preference_pairs(one) for one in lists]
+        inputs = inputs_of(lists[0], config)
         reader = np.empty((len(lists), len(inputs.reader)), np.float32)
         content = np.empty((sum(slots), inputs.content.shape[1]), np.int32)
         dense = np.empty((sum(slots), inputs.dense.shape[1]), np.float32)
         examined, reward = np.zeros(sum(slots), np.bool_), np.zeros(sum(slots), np.float32)
         first, first_pair = starts(slots), starts([len(own) for own in pairs])
         for i, one in enumerate(lists):
-            inputs, own = training_inputs(one, config), slice(first[i], first[i + 1])
+            inputs, own = inputs_among(one, chosen[i], config), slice(first[i], first[i + 1])
             reader[i], content[own], dense[own] = inputs.reader, inputs.content, inputs.dense
             shown = slice(first[i], first[i] + len(one.shown))
             examined[shown], reward[shown] = one.examined, one.reward
@@ -52,7 +55,7 @@ class Stacked:
             content=torch.from_numpy(content),
             dense=torch.from_numpy(dense),
             first=first,
-            share=torch.from_numpy(np.concatenate([shares(one, config) for one in lists])),
+            share=torch.from_numpy(np.concatenate(shares)),
             examined=torch.from_numpy(examined),
             reward=torch.from_numpy(reward),
             pairs=torch.from_numpy(np.concatenate(pairs)),

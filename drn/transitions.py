@@ -83,27 +83,24 @@ def inputs_of(experience: Experience, config: Config) -> Inputs:
     return features if isinstance(features, Inputs) else encode(features, config)
 
 
-def training_inputs(experience: Experience, config: Config) -> Inputs:
-    """What the networks see of the candidates that training looks at (`trained_on`), in that order."""
-    inputs, chosen = inputs_of(experience, config), trained_on(experience, config)
-    return Inputs(inputs.reader, inputs.content[chosen], inputs.dense[chosen])
+def trained_on(experience: Experience, config: Config) -> tuple[Ints, Floats]:
+    """The candidates that training looks at, and how much each counts in the list's mean.  (m,), (m,), which adds up to 1
 
-
-def trained_on(experience: Experience, config: Config) -> Ints:
-    """The k shown candidates in the order shown; where the list's mean is part of the network, others that stand for the rest."""
-    shown = experience.shown
+    The k shown ones in the order shown; where the list's mean is part of the network, then some that stand for all others.
+    """
+    shown, n = experience.shown, len(experience.current_scores)
     if not config.pools_lists:
-        return shown
-    rest = np.setdiff1d(np.arange(len(experience.current_scores), dtype=np.int32), shown)
-    return np.concatenate([shown, rest[np.linspace(0, len(rest), min(len(rest), OTHERS), endpoint=False, dtype=np.intp)]])
+        return shown, np.full(len(shown), 1 / max(len(shown), 1), np.float32)
+    rest = np.setdiff1d(np.arange(n, dtype=np.int32), shown)
+    others = rest[np.linspace(0, len(rest), min(len(rest), OTHERS), endpoint=False, dtype=np.intp)]
+    shares = np.repeat([1 / n, len(rest) / n / max(len(others), 1)], [len(shown), len(others)])
+    return np.concatenate([shown, others]), shares.astype(np.float32)
 
 
-def shares(experience: Experience, config: Config) -> Floats:
-    """How much each candidate of `trained_on` counts in the mean of all n: one that stands for others, for as many as it does."""
-    k, n, m = len(experience.shown), len(experience.current_scores), len(trained_on(experience, config))
-    found = np.full(m, 1 / n, np.float32)
-    found[k:] *= (n - k) / max(m - k, 1)
-    return found
+def inputs_among(experience: Experience, chosen: Ints, config: Config) -> Inputs:
+    """What the networks see of some candidates, in the order given."""
+    inputs = inputs_of(experience, config)
+    return Inputs(inputs.reader, inputs.content[chosen], inputs.dense[chosen])
 
 
 def preference_pairs(experience: Experience) -> NDArray[np.intp]:

@@ -116,7 +116,8 @@ class Live:
         seconds: list[int] = []
         for each in new:
             self.lists.remember(each)
-            own = rows[len(seconds) : len(seconds) + len(each.article_ids)]
+            first = len(seconds)
+            own = rows[first : first + len(each.article_ids)]
             seconds += [epoch(each.at)] * len(own)
             if (reader := self._touch(each.user_id, ours)) is not None:
                 reader.show(own)

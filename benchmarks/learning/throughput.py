@@ -134,10 +134,12 @@ def flops(config: Config, lists: float, slots: float, successors: float, candida
             continue
         tower, _, layer = name.partition(".")
         per_row = {"content": columns * size[-1]}.get(layer, 2 * int(np.prod(size)))
-        of_list = tower == "value" or layer in ("reader", "list")
+        per_list = tower == "value" or layer in ("reader", "list")
         passes = 2 if layer in ("reader", "content", "dense") else 3
         looks = 1 if tower == "value" else 2
-        total += per_row * (passes * (lists if of_list else slots) + looks * (successors if of_list else successors * candidates))
+        total += per_row * (
+            passes * (lists if per_list else slots) + looks * (successors if per_list else successors * candidates)
+        )
     return total
 
 

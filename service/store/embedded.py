@@ -42,8 +42,8 @@ STOP_SECONDS = 30.0
 LOG_BYTES = 10_000_000  # a larger server log is begun anew at the next start
 
 EVEN: Mapping[str, str] = {
-    "min_wal_size": "1GB",  # as much as max_wal_size: to make a segment anew takes 50 ms and more, in which nothing is committed
-    "bgwriter_lru_maxpages": "1000",  # what is left to the system for half a minute goes to the disk at once, before any commit
+    "min_wal_size": "1GB",  # as much as max_wal_size: used segments are kept; to make one takes 50 ms and more without a commit
+    "bgwriter_lru_maxpages": "1000",  # pages go to the disk early: half a minute of them at once would go before any commit
 }
 """Settings that keep lists from waiting while PostgreSQL writes."""
 

@@ -44,8 +44,8 @@ def day_of(at: datetime) -> date:
 def create_statement(day: date) -> str:
     """DDL takes no parameters; a date's digits need no quoting. What ANALYZE leaves out a partition does not inherit.
 
-    Nothing in a day changes and it is dropped whole, so it is not vacuumed for its growth: that wrote every page of it into the
-    write-ahead log once more.
+    Only an erasure changes a day, and it is dropped whole: so it is not vacuumed for its growth, which wrote every page of it
+    into the write-ahead log once more. Days that were made before that keep their settings until they are dropped.
     """
     end = day + timedelta(days=1)
     bounds = f"FROM ('{day} 00:00+00') TO ('{end} 00:00+00')"

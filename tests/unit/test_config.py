@@ -1,5 +1,6 @@
 """Hyper-parameters as an operator's JSON gives them: what is wrong is named."""
 
+import json
 from dataclasses import fields
 from typing import Any
 
@@ -47,6 +48,11 @@ def test_whole_numbers_do_where_a_number_is_asked_for() -> None:
 def test_what_was_written_is_read_again() -> None:
     config = Config.profile("paper", advantage_layers=(16, 8), event_rewards={"like": 1})
     assert Config.from_json(config.to_json()) == config
+
+
+def test_a_network_from_before_lists_were_pooled_has_no_pooling() -> None:
+    stored = {name: value for name, value in json.loads(Config().to_json()).items() if name != "list_pooling"}
+    assert Config.from_json(json.dumps(stored)) == Config(list_pooling="none")
 
 
 def test_every_hyper_parameter_is_checked() -> None:

@@ -5,7 +5,7 @@ import numpy as np
 from drn.config import Config
 from drn.network import collate
 from drn.stacked import Stacked, spans, starts
-from drn.transitions import Experience, pair_weights, preference_pairs, training_inputs
+from drn.transitions import Experience, inputs_among, pair_weights, preference_pairs, trained_on
 from drn.types import Inputs
 
 CONFIG = Config()
@@ -33,7 +33,7 @@ def test_runs_by_hand():
 def test_a_batch_is_what_its_lists_collate_to():
     order = np.array([2, 0, 1, 2])
     batch, slots = Stacked.of(LISTS, CONFIG).batch(order)
-    plain = collate([training_inputs(LISTS[i], CONFIG) for i in order])
+    plain = collate([inputs_among(LISTS[i], trained_on(LISTS[i], CONFIG)[0], CONFIG) for i in order])
     for name in ("reader", "content", "dense", "owner", "share"):
         np.testing.assert_array_equal(getattr(batch, name), getattr(plain, name))
     assert slots.tolist() == [*range(10, 15), *range(10), *range(10, 15)]

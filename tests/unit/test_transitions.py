@@ -15,13 +15,12 @@ from drn.transitions import (
     Link,
     entry,
     experience,
+    inputs_among,
     inputs_of,
     links,
     pair_weights,
     preference_pairs,
-    shares,
     trained_on,
-    training_inputs,
 )
 from drn.types import ClosedImpression, Context, Entry, Event, Impression, Inputs, Interleaving, Observation
 
@@ -102,16 +101,18 @@ def test_inputs_are_encoded_when_asked_for_in_the_order_shown_and_the_others_aft
     whole = inputs_of(one, CONFIG)
     assert whole.dense.shape == (4, input_shape(CONFIG).dense)
     np.testing.assert_array_equal(whole.dense, encode(observation(4), CONFIG).dense)
-    np.testing.assert_array_equal(training_inputs(one, CONFIG).dense, whole.dense[[2, 0, 1, 3]])
-    alone = replace(CONFIG, list_pooling="none")
-    np.testing.assert_array_equal(training_inputs(one, alone).dense, whole.dense[[2, 0, 1]])
+    np.testing.assert_array_equal(trained_on(one, CONFIG)[0], [2, 0, 1, 3])
+    np.testing.assert_array_equal(inputs_among(one, np.array([2, 0, 1, 3]), CONFIG).dense, whole.dense[[2, 0, 1, 3]])
+    alone, shares = trained_on(one, replace(CONFIG, list_pooling="none"))
+    np.testing.assert_array_equal(alone, [2, 0, 1])
+    np.testing.assert_allclose(shares, 1 / 3)
 
 
 @pytest.mark.parametrize("n", [3, 4, 19, 20, 500])
 def test_those_that_were_not_shown_stand_for_all_of_their_kind(n):
     scores = np.zeros(n, np.float32)
     one = replace(experience(visit(0), CONFIG, NOON), current_scores=scores, explore_scores=scores)
-    chosen, share = trained_on(one, CONFIG), shares(one, CONFIG)
+    chosen, share = trained_on(one, CONFIG)
     assert chosen[:3].tolist() == [2, 0, 1]
     assert len(set(chosen.tolist())) == len(chosen) == len(share) == min(n, 3 + OTHERS)
     np.testing.assert_allclose(share[:3], 1 / n)
