@@ -22,9 +22,8 @@ from service.store import versions
 from service.store.engine import create_engine, writing
 
 CATCH_UP = 2.0  # seconds in which a process that was stopped follows what it missed
-LONGEST_STOP = (
-    3.0  # seconds: the store ends a transaction that stands still for five, and its lists are then answered with an error
-)
+HAND_IN = 0.5  # seconds in which a process commits what it has in hand; PostgreSQL ends a commit that stands still for two
+LONGEST_STOP = 3.0  # seconds: PostgreSQL ends a look at the log that stands still for five
 BESIDE = 50.0  # requests per second at each process meanwhile
 AROUND = 0.5  # seconds after everybody serves a version that still count as its swap
 LONGEST = 600.0  # seconds that it may take in all
@@ -62,6 +61,7 @@ def two(bench: Bench) -> list[Figure]:
 
 @contextmanager
 def stopped(server: Server) -> Iterator[None]:
+    time.sleep(HAND_IN)
     kill(server.pid, signal.SIGSTOP)
     try:
         yield
