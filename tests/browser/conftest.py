@@ -147,9 +147,8 @@ def run(number: int, **more: Any) -> dict[str, Any]:
     } | more
 
 
-@pytest.fixture
-def document() -> Document:
-    """What /admin/data answers for a service in the middle of its work: 36 versions, one promotion, one reset, one rollback."""
+def line() -> list[Document]:
+    """36 versions, one promotion, one reset, one rollback."""
     versions = [version(number) for number in range(1, 37)]
     changes: dict[int, Document] = {
         5: {"verdict": "explore_won"},
@@ -162,7 +161,12 @@ def document() -> Document:
         for later in versions[number - 1 :]:
             later["duel"] = number
     versions[1]["servable"] = False
-    buckets = [
+    return versions
+
+
+def hour() -> list[Document]:
+    """An hour of outcomes, minute by minute."""
+    return [
         {
             "at": NOW - HOUR + i * 60,
             "wins": 5 + i % 3,
@@ -175,6 +179,45 @@ def document() -> Document:
         }
         for i in range(60)
     ]
+
+
+def duel() -> Document:
+    """One that runs, and is being won."""
+    return {
+        "id": 30,
+        "opened": NOW - 600,
+        "impressions": 62,
+        "wins": 17,
+        "losses": 12,
+        "ties": 33,
+        "mean": 0.06,
+        "z": 0.93,
+        "waiting": 21,
+        "needed": 38,
+        "forecast": "explore_won",
+        "harm": 0.0,
+    }
+
+
+def holdback() -> Document:
+    """Two halves, too few lists to tell them apart."""
+    return {
+        "share": 0.02,
+        "reference": 30,
+        "since": NOW - 7_200,
+        "lists": {"current": 412, "reference": 398},
+        "clicked": {"current": 0.4126, "reference": 0.3945},
+        "difference": 0.018,
+        "low": -0.071,
+        "high": 0.107,
+        "level": 0.95,
+        "harm": 0.0,
+    }
+
+
+@pytest.fixture
+def document() -> Document:
+    """What /admin/data answers for a service in the middle of its work: 36 versions, one promotion, one reset, one rollback."""
     return {
         "now": NOW,
         "window": {"hours": 24, "since": NOW - 24 * HOUR, "bucket": 60.0},
@@ -190,38 +233,14 @@ def document() -> Document:
         "refused": None,
         "fault": None,
         "totals": {"lists": 1_234, "shown": 12_340, "clicks": 617, "fallbacks": 0, "articles": 56, "readers_today": 78},
-        "duel": {
-            "id": 30,
-            "opened": NOW - 600,
-            "impressions": 62,
-            "wins": 17,
-            "losses": 12,
-            "ties": 33,
-            "mean": 0.06,
-            "z": 0.93,
-            "waiting": 21,
-            "needed": 38,
-            "forecast": "explore_won",
-            "harm": 0.0,
-        },
-        "holdback": {
-            "share": 0.02,
-            "reference": 30,
-            "since": NOW - 7_200,
-            "lists": {"current": 412, "reference": 398},
-            "clicked": {"current": 0.4126, "reference": 0.3945},
-            "difference": 0.018,
-            "low": -0.071,
-            "high": 0.107,
-            "level": 0.95,
-            "harm": 0.0,
-        },
-        "outcomes": {"since": NOW - HOUR, "level": 0.95, "buckets": buckets},
+        "duel": duel(),
+        "holdback": holdback(),
+        "outcomes": {"since": NOW - HOUR, "level": 0.95, "buckets": hour()},
         "traffic": [
             {"at": NOW - HOUR + i * 60, "lists": 20, "shown": 200, "clicks": 8 + i % 4, "fallbacks": 0} for i in range(60)
         ],
         "returns": [{"day": NOW - 86_400 * i, "readers": 100, "returned": 31, "complete": i > 1} for i in (3, 2, 1)],
-        "versions": versions,
+        "versions": line(),
         "jobs": [
             run(0, ended=None, outcome="running", version=None),
             run(1),

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from drn import features, folding, ids, interleaving, kernels, readers, scoring
+from drn import feature_rows, folding, ids, interleaving, kernels, readers, scoring
 from drn.kernels import likeness, mean_of_halves, products, shares_below, sorted_keys, standardise, z_scores
 
 # Few different values, so that many are equal.
@@ -86,7 +86,7 @@ def test_likeness_is_the_cosine_of_sets(articles: list[set[int]], clicks: list[i
         assert (last, best) == (alike[-1], max(alike)) if alike else (last, best) == (0, 0)
 
 
-@pytest.mark.parametrize("module", [features, folding, ids, interleaving, kernels, readers, scoring])
+@pytest.mark.parametrize("module", [feature_rows, folding, ids, interleaving, kernels, readers, scoring])
 def test_a_kernel_calls_none_of_another_module(module: ModuleType) -> None:
     """Its machine code is kept until its own file changes, with that of whatever it calls inside."""
     compiled = [each.py_func for each in vars(module).values() if hasattr(each, "py_func")]
