@@ -4,6 +4,7 @@ Equal to the plain forward of the same weights (`drn.network`) to 1e-5; a proper
 Shapes: n candidates, H units of A's first layer, Hv of V's, R reader inputs, C content slots, M content columns.
 """
 
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -15,13 +16,16 @@ from drn.kernels import FLOAT, INT, VOID, kernel, prefetch, reads, writes
 from drn.types import Floats, Inputs, Ints, Measured, Model, Weights
 
 ACTIVATIONS = ("hardswish", "relu", "sigmoid")  # in the order of `activated`
+READERS = 1_000  # the part of whose clicks is kept: 9 KB each
+OF_LIST = 33  # reader inputs, the last ones, that speak of the list and its context, and not of clicks
 
 
 class Scorer:
     """The current and the explore network of one model, laid out for serving.
 
     An article's share of the first layer depends on its content, its embedding and the weights alone, so it is kept per
-    catalogue row and made anew when the row's content revision has moved on. A new version is a new Scorer.
+    catalogue row and made anew when the row's content revision has moved on. What a reader's clicks add is kept too: to sum it
+    up takes so many weights that they push everything else out of the nearest caches. A new version is a new Scorer.
     """
 
     def __init__(self, model: Model, config: Config) -> None:
@@ -31,7 +35,10 @@ class Scorer:
         towers = [tower for tower in (self._advantage, self._value) if tower is not None]
         self._bias = np.zeros(sum(tower.width for tower in towers), np.float32)  # (2H + 2Hv,)
         self._bias[: self._advantage.width] = self._advantage.bias
-        self._reader = np.hstack([tower.groups.pop("reader") for tower in towers]) if self._value else None  # (R, 2H + 2Hv)
+        if self._value is not None:
+            reader = np.hstack([tower.groups.pop("reader") for tower in towers])  # (R, 2H + 2Hv)
+            self._of_clicks = lru_cache(READERS)(partial(sums_of, reader[:-OF_LIST]))
+            self._of_list = reader[-OF_LIST:]
         self._parts = ArticleParts(0, self._advantage.width)
 
     def scores(self, inputs: Inputs | Measured, rows: Ints | None = None, revisions: NDArray[np.int32] | None = None) -> Floats:
@@ -43,8 +50,9 @@ class Scorer:
         """
         tower = self._advantage
         shared = self._bias.copy()  # (2H + 2Hv,)
-        if self._reader is not None:
-            add_reader(inputs.reader, self._reader, shared)
+        if self._value is not None:
+            shared += self._of_clicks(inputs.reader[:-OF_LIST].tobytes())
+            add_reader(inputs.reader[-OF_LIST:], self._of_list, shared)
         n = len(inputs.content)
         first = tower.dense_sums(inputs, shared)  # (n, 2H)
         if rows is None or revisions is None:
@@ -140,6 +148,13 @@ class Tower:
         out = np.empty(layer.shape[:2], np.float32)
         last_layer(layer, self.out, self.out_bias + offset, out)
         return out
+
+
+def sums_of(weights: Floats, inputs: bytes) -> Floats:
+    """The product of some reader inputs, as bytes, with their weights.  (r, 2H + 2Hv), (r,) → (2H + 2Hv,)"""
+    sums = np.zeros(weights.shape[1], np.float32)
+    add_reader(np.frombuffer(inputs, np.float32), weights, sums)
+    return sums
 
 
 @kernel(VOID, reads("f4", 1), reads("f4", 2), writes("f4", 1))

@@ -82,6 +82,17 @@ def test_folded_columns_equal_the_plain_forward(
         np.testing.assert_allclose(row, (value + advantage).numpy(), atol=1e-5, rtol=1e-5)
 
 
+def test_what_is_kept_of_readers_changes_no_bit() -> None:
+    config = Config()
+    rng = np.random.default_rng(0)
+    model = Model(*[drawn(initial_weights(input_shape(config), config, rng), rng, 0.1) for _ in range(2)])
+    lists = [measure(observation(20, seed, config), config) for seed in (1, 2)]
+    lists += [replace(one, reader=np.concatenate([one.reader[:-1], one.reader[-1:] + 1])) for one in lists]
+    scorer = Scorer(model, config)
+    for one in (*lists, *lists):
+        assert np.array_equal(scorer.scores(one), Scorer(model, config).scores(one))
+
+
 def drawn(weights: Weights, rng: np.random.Generator, spread: float) -> Weights:
     return {name: spread * rng.normal(size=tensor.shape).astype(np.float32) for name, tensor in weights.items()}
 
