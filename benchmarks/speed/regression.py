@@ -127,7 +127,8 @@ def requests(server: Server) -> list[Requests]:
         Requests("rank 100: CPU / floor's", "/rank", lists),
         Requests("rank 1,000: CPU / floor's", "/rank", rank_bodies(SIZES, 1_000, 40, SIZES.readers)),
         Requests("feedback, 1 event: CPU / floor's", "/feedback", single_events(clicks)[:600]),
-        Requests("feedback, 100 events: CPU / floor's", "/feedback", 10 * batches),  # ten would take the floor too little to measure
+        # Ten batches would take the floor too little to measure.
+        Requests("feedback, 100 events: CPU / floor's", "/feedback", 10 * batches),
     ]
 
 
