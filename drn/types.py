@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,9 +65,11 @@ class RankRequest:
     explore: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
-    """One thing a reader did. Without `request_id` it is organic reading: history and counters, no credit."""
+class Event(NamedTuple):
+    """One thing a reader did. Without `request_id` it is organic reading: history and counters, no credit.
+
+    A tuple, because a batch of feedback is hundreds of them: a frozen dataclass takes four times as long to make.
+    """
 
     event_id: str
     article_id: str

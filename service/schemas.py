@@ -116,15 +116,8 @@ class EventBody(Body):
 
     def to_event(self, now: datetime) -> Event:
         """The event as it is stored. A clock that runs ahead must not move counters into the future: `at` ends at now."""
-        return Event(
-            event_id=self.event_id,
-            article_id=self.article_id,
-            type=self.type,
-            at=min(self.at, now) if self.at else now,
-            value=self.value,
-            request_id=self.request_id,
-            user_id=reader_id(self.user_id, self.session_id),
-        )
+        at, user_id = min(self.at, now) if self.at else now, reader_id(self.user_id, self.session_id)
+        return Event(self.event_id, self.article_id, self.type, at, self.value, self.request_id, user_id)
 
 
 class FeedbackBody(Body):

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -37,7 +36,7 @@ async def test_an_event_id_counts_once_within_a_batch_and_across_batches(
     connection: AsyncConnection, make_event: Make, noon: datetime
 ) -> None:
     first = make_event("e1", value=1.0)
-    recorded = await feedback.record(connection, [first, replace(first, value=2.0), make_event("e2")], "w1", noon)
+    recorded = await feedback.record(connection, [first, first._replace(value=2.0), make_event("e2")], "w1", noon)
     assert ([stored.event.event_id for stored in recorded.stored], recorded.duplicates) == (["e1", "e2"], 1)
     again = await feedback.record(connection, [first, make_event("e3"), make_event("e2")], "w1", noon)
     assert ([stored.event.event_id for stored in again.stored], again.duplicates) == (["e3"], 2)

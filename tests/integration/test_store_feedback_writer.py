@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -62,7 +61,7 @@ async def test_what_is_stored_is_what_was_noted_in_its_order(
     ]
     recorded = await writer.write(events, {"r1": lists["r1"]}, noon)
     assert (recorded.accepted, recorded.duplicates) == (4, 0)
-    assert [stored.event for stored in recorded.stored] == [*events[:3], replace(events[3], at=noon)]
+    assert [stored.event for stored in recorded.stored] == [*events[:3], events[3]._replace(at=noon)]
     assert await logged(engine) == noted == list(recorded.stored)
 
 
@@ -79,8 +78,8 @@ async def test_an_event_id_counts_once_within_a_request_a_group_and_the_log(
 ) -> None:
     first = make_event("e1", value=1.0)
     calls = [
-        writer.write([first, replace(first, value=2.0)], {}, noon),
-        writer.write([replace(first, value=3.0), make_event("e2")], {}, noon),
+        writer.write([first, first._replace(value=2.0)], {}, noon),
+        writer.write([first._replace(value=3.0), make_event("e2")], {}, noon),
         writer.write([first], {}, noon),
     ]
     recorded = await asyncio.gather(*calls)
@@ -95,8 +94,8 @@ async def test_a_list_that_is_not_in_the_log_costs_only_its_own_request(
 ) -> None:
     good, bad = make_event("shared", request_id="r1", user_id="u1"), make_event("e1", request_id="r0", user_id="u0")
     calls = [
-        writer.write([bad, replace(good, value=1.0)], {"r0": 10_000, "r1": lists["r1"]}, noon),
-        writer.write([replace(bad, event_id="e2", request_id="unknown")], {"unknown": 1}, noon),
+        writer.write([bad, good._replace(value=1.0)], {"r0": 10_000, "r1": lists["r1"]}, noon),
+        writer.write([bad._replace(event_id="e2", request_id="unknown")], {"unknown": 1}, noon),
         writer.write([good], {"r1": lists["r1"]}, noon),
         writer.write([make_event("organic")], {}, noon),
     ]

@@ -1,4 +1,3 @@
-from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -20,26 +19,26 @@ def fields(*events: Event) -> list[str]:
 
 def test_credited_events_get_the_reader_of_their_list() -> None:
     assert attributed(CLICK, LISTS).user_id == "u1"
-    anonymous = replace(CLICK, request_id="r2", user_id="u9")
+    anonymous = CLICK._replace(request_id="r2", user_id="u9")
     assert attributed(anonymous, LISTS).user_id == "u9"
-    organic = replace(CLICK, request_id=None, user_id="u7")
+    organic = CLICK._replace(request_id=None, user_id="u7")
     assert attributed(organic, LISTS) == organic
 
 
 def test_a_credited_event_is_not_earlier_than_its_list() -> None:
     early, late = NOW.replace(year=1995), NOW.replace(minute=5)
-    assert attributed(replace(CLICK, at=early), LISTS).at == NOW
-    assert attributed(replace(CLICK, at=early, request_id="r2"), LISTS).at == NOW
-    assert attributed(replace(CLICK, at=late), LISTS).at == late
-    assert attributed(replace(CLICK, at=early, request_id=None), LISTS).at == early
+    assert attributed(CLICK._replace(at=early), LISTS).at == NOW
+    assert attributed(CLICK._replace(at=early, request_id="r2"), LISTS).at == NOW
+    assert attributed(CLICK._replace(at=late), LISTS).at == late
+    assert attributed(CLICK._replace(at=early, request_id=None), LISTS).at == early
 
 
 def test_places() -> None:
-    assert fields(CLICK, replace(CLICK, user_id="u1"), replace(CLICK, request_id=None, article_id="known")) == []
-    assert fields(replace(CLICK, request_id="r9")) == ["events.0.request_id"]
-    assert fields(CLICK, replace(CLICK, article_id="a3")) == ["events.1.article_id"]
-    assert fields(replace(CLICK, user_id="u2")) == ["events.0.user_id"]
-    assert fields(replace(CLICK, request_id=None, article_id="ghost")) == ["events.0.article_id"]
+    assert fields(CLICK, CLICK._replace(user_id="u1"), CLICK._replace(request_id=None, article_id="known")) == []
+    assert fields(CLICK._replace(request_id="r9")) == ["events.0.request_id"]
+    assert fields(CLICK, CLICK._replace(article_id="a3")) == ["events.1.article_id"]
+    assert fields(CLICK._replace(user_id="u2")) == ["events.0.user_id"]
+    assert fields(CLICK._replace(request_id=None, article_id="ghost")) == ["events.0.article_id"]
 
 
 @pytest.mark.parametrize(
@@ -58,13 +57,13 @@ def test_places() -> None:
 )
 def test_values(kind: str, value: float | None, wrong: bool) -> None:
     config = Config(event_rewards={"subscribe": 2.0})
-    assert bool(check_values([replace(CLICK, type=kind, value=value)], config)) is wrong
+    assert bool(check_values([CLICK._replace(type=kind, value=value)], config)) is wrong
 
 
 def test_only_missing_requests_are_not_found() -> None:
     refuse([])
-    missing = check_places([replace(CLICK, request_id="r9")], LISTS, bool)
-    misplaced = check_places([replace(CLICK, article_id="a3")], LISTS, bool)
+    missing = check_places([CLICK._replace(request_id="r9")], LISTS, bool)
+    misplaced = check_places([CLICK._replace(article_id="a3")], LISTS, bool)
     with pytest.raises(NotFound, match="nothing was stored"):
         refuse(missing)
     with pytest.raises(Unprocessable, match="and 1 more"):
