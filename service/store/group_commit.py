@@ -1,4 +1,4 @@
-"""Group commit: while one commit is under way, the next writes gather and go together.
+"""Group commit: while one commit is under way, the next writes gather and go together, and those before are answered.
 
 A busy process commits many writes for the price of one round trip and one disk flush, and an idle one waits for nobody.
 """
@@ -172,11 +172,15 @@ class GroupCommit(Generic[T, R]):
 
     async def _commit(self, batch: Sequence[Waiting[T, R]]) -> None:
         if batch:
-            self._answer(batch, await self._log.commit(await self._connect(), [each.item for each in batch]))
+            results = await self._log.commit(await self._connect(), [each.item for each in batch])
+            asyncio.get_running_loop().call_soon(self._answer, batch, results)  # while PostgreSQL has the next batch
 
     def _answer(self, batch: Sequence[Waiting[T, R]], results: Sequence[R | Exception]) -> None:
         answers = list(zip(batch, results, strict=True))
-        self._applied([(each.item, result) for each, result in answers if not isinstance(result, Exception)])
+        try:
+            self._applied([(each.item, result) for each, result in answers if not isinstance(result, Exception)])
+        except Exception as error:  # the waiting must hear of it
+            refuse(batch, error)
         for each, result in answers:
             if each.done.done():
                 continue
