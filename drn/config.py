@@ -86,7 +86,7 @@ class Config:
     guided_rate: float = parameter(1e-3, "", "learning rate of the guided explore network (Adam)", low=0)
     guided_batch: int = parameter(8, "", "impressions per gradient step of the guided explore network", low=1)
     guided_halving: int = parameter(
-        1_000, "", "lists of replay that a major update has learned from after which guided_rate is halved", low=1
+        200, "", "lists of replay that a major update has learned from after which guided_rate is halved", low=1
     )
     guided_noise: float = parameter(0.0, "", "relative random noise added to a guided explore network when it is opened", low=0)
     duel_window: int = parameter(200, "", "settled impressions after which a guided duel may be decided", low=1)
@@ -129,9 +129,9 @@ class Config:
     major_epochs: float = parameter(
         24.0, "", "passes over what is new since the last major update, drawn from all of replay", low=1e-9
     )
-    major_batch: int = parameter(64, "", "impressions per gradient step", low=1)
+    major_batch: int = parameter(128, "", "impressions per gradient step", low=1)
     major_rate: float = parameter(
-        3e-3, "", "learning rate with which a major update begins (Adam); it falls to 0 linearly", low=0
+        6e-3, "", "learning rate with which a major update begins (Adam); it falls to 0 linearly", low=0
     )
     major_average: int = parameter(
         600,
@@ -141,14 +141,14 @@ class Config:
         low=0,
     )
     table_rate: float = parameter(0.1, "", "share of the rate with which A learns one-hot properties, each seen seldom", low=0)
-    listwise_weight: float = parameter(10.0, "", "weight of the listwise loss beside the TD loss; 0 is the paper's", low=0)
+    listwise_weight: float = parameter(100.0, "", "weight of the listwise loss beside the TD loss; 0 is the paper's", low=0)
     gate: Gate = parameter("offline", "", "what a retrained network must pass: newest held-out hours, a duel, or nothing")
     gate_share: float = parameter(0.1, "", "newest share of replay held out for the offline gate", low=0, high=0.5)
     gate_lists: int = parameter(
         500, "", "at most so many, however long replay is: enough to tell harm, and all of them are read each time", low=1
     )
     gate_z: float = parameter(
-        -2.0, "", "the offline gate refuses a network whose mean advantage over current has a lower z", high=0
+        -3.0, "", "the offline gate refuses a network whose mean advantage over current has a lower z", high=0
     )
 
     def __post_init__(self) -> None:

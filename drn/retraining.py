@@ -21,7 +21,7 @@ from drn.types import Weights
 
 Progress: TypeAlias = Callable[[int, int], None]
 
-FINISH = 0.3  # share of the steps that comes after the gate
+FINISH = 0.5  # share of the steps that comes after the gate
 TARGET_STEPS = 300  # between two looks at what follows: W' is W of the look before
 GATE_LISTS = 20  # held-out lists with a preference below which the gate would measure noise: it lets pass
 TINY = 1e-9  # in the place of what would divide by 0
@@ -95,15 +95,15 @@ def train(
     first, finish = draws.phases
     among = np.unique(np.concatenate([first, finish, draws.judges]))
     steps = (len(first) + len(finish)) // config.major_batch
+    share = max(draws.new / (draws.new + config.major_average), draws.new / len(draws.usable))
     trainer = Trainer(start, replay, among, steps, config, progress)
     trainer.train(first)
     if len(draws.judges):
-        gains = trainer.gains(draws.judges)
+        gains = trainer.gains(trainer.mixed(start, share), draws.judges)
         metrics |= {"gate_gain": float(gains.mean()), "gate_z": z_of_mean(gains)}
     accepted = metrics.get("gate_z", 0.0) >= config.gate_z
     if accepted:
         trainer.train(finish)
-    share = max(draws.new / (draws.new + config.major_average), draws.new / len(draws.usable))
     return trainer.mixed(start, share), metrics | {"loss": trainer.loss}, accepted
 
 
@@ -213,14 +213,14 @@ class Trainer:
         return to_weights({name: begun[name].lerp(tensor, share) for name, tensor in self.params.items()})
 
     @torch.no_grad()
-    def gains(self, among: NDArray[np.int64]) -> NDArray[np.float64]:
-        """How much more of each list's preferences A orders right than the current network did, as logged.  (B,)
+    def gains(self, weights: Weights, among: NDArray[np.int64]) -> NDArray[np.float64]:
+        """How much more of each list's preferences A of `weights` orders right than the current network did, as logged.  (B,)
 
         The log's scores are what current knew before it saw the click: minor updates have taught it these very clicks
         since, so to score them again would measure memory. Preferences count by ρ, as the order was current's own choice.
         """
         batch, _ = self.stacked.batch(self.place[among])
-        found = advantage(self.params, batch, self.config.activation)
+        found = advantage(to_tensors(weights), batch, self.config.activation)
         lists = [self.replay.experiences[i] for i in among]
         logged = torch.from_numpy(np.concatenate([one.current_scores[trained_on(one, self.config)[0]] for one in lists]))
         pairs, weight = self.stacked.preferences(self.place[among])

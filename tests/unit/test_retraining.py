@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from drn.config import Config
+from drn.network import to_weights
 from drn.replay import Replay
 from drn.retraining import Draws, Trainer, draw, held_out, retrain, z_of_mean
 from drn.transitions import TERMINAL, Experience
@@ -142,7 +143,8 @@ def test_the_gates_figures_by_hand():
     other = replace(SECOND, current_scores=np.array([0.0, 1.0, 5.0], np.float32))
     three = listed(0.0, [0.5, 0.0, 1.0, 9.0], [True, False, False], [True] * 3)
     three = replace(three, current_scores=np.array([0.5, 1.0, 1.0, 9.0], np.float32), drawn=False)
-    gains = trainer(FIRST, other, three, successors=[TERMINAL] * 3).gains(np.array([0, 1, 2]))
+    learner = trainer(FIRST, other, three, successors=[TERMINAL] * 3)
+    gains = learner.gains(to_weights(learner.params), np.array([0, 1, 2]))
     assert gains.tolist() == [0.0, -1.0, 0.5]
     assert z_of_mean(np.array([1.0, 2.0, 3.0])) == pytest.approx(2 * 3**0.5)
     assert z_of_mean(np.zeros(3)) == 0.0
