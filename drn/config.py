@@ -143,9 +143,9 @@ class Config:
     table_rate: float = parameter(0.1, "", "share of the rate with which A learns one-hot properties, each seen seldom", low=0)
     listwise_weight: float = parameter(100.0, "", "weight of the listwise loss beside the TD loss; 0 is the paper's", low=0)
     gate: Gate = parameter("offline", "", "what a retrained network must pass: newest held-out hours, a duel, or nothing")
-    gate_share: float = parameter(0.1, "", "newest share of replay held out for the offline gate", low=0, high=0.5)
+    gate_share: float = parameter(0.05, "", "newest share of replay held out for the offline gate", low=0, high=0.5)
     gate_lists: int = parameter(
-        500, "", "at most so many, however long replay is: enough to tell harm, and all of them are read each time", low=1
+        150, "", "at most so many, however long replay is: enough to tell harm, and half of the steps are without them", low=1
     )
     gate_z: float = parameter(
         -3.0, "", "the offline gate refuses a network whose mean advantage over current has a lower z", high=0
