@@ -191,7 +191,9 @@ def test_a_network_that_got_worse_on_the_newest_lists_is_refused():
     upside_down = replace(FIRST, clicked=np.array([False, True]), reward=np.array([0, 1], np.float32), drawn=False)
     older = [replace(upside_down, at=float(at)) for at in range(270)]
     newest = [replace(FIRST, drawn=False, at=float(at)) for at in range(270, 300)]
-    config = replace(CONFIG, gate="offline", listwise_weight=1.0, major_rate=0.02, major_epochs=40.0, major_batch=16)
+    config = replace(
+        CONFIG, gate="offline", gate_share=0.1, listwise_weight=1.0, major_rate=0.02, major_epochs=40.0, major_batch=16
+    )
     replay = Replay([*older, *newest], np.full(300, TERMINAL))
     linear = {**IDENTITY, "advantage.bias": np.full(2, 5, np.float32)}  # A = 2x, far from where a relu dies
     _, metrics, accepted = retrain(linear, replay, 300.0, config, np.random.default_rng(0))
@@ -201,7 +203,7 @@ def test_a_network_that_got_worse_on_the_newest_lists_is_refused():
 
 
 def test_a_network_that_is_as_good_on_the_newest_lists_passes():
-    config = replace(CONFIG, gate="offline", listwise_weight=1.0)
+    config = replace(CONFIG, gate="offline", gate_share=0.1, listwise_weight=1.0)
     _, metrics, accepted = retrain(IDENTITY, many(300, [True, False]), 300.0, config, np.random.default_rng(0))
     assert accepted
     assert metrics["gate_gain"] == metrics["gate_z"] == 0.0
