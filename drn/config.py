@@ -127,7 +127,13 @@ class Config:
     replay_impressions: int = parameter(20_000, "", "newest closed impressions kept in replay", low=1)
     replay_half_life: float = parameter(2 * 86_400.0, "", "recency weighting of replay", low=1)
     major_epochs: float = parameter(
-        24.0, "", "passes over what is new since the last major update, drawn from all of replay", low=1e-9
+        24.0, "", "passes over what is new since the last major update, drawn from all of replay, once replay is long", low=1e-9
+    )
+    major_halfway: int = parameter(
+        1_000,
+        "",
+        "usable lists in replay with which half of major_epochs are made: what few lists say is soon learned by heart; 0: always all",
+        low=0,
     )
     major_batch: int = parameter(128, "", "impressions per gradient step", low=1)
     major_rate: float = parameter(

@@ -60,10 +60,10 @@ def retrain(
 def draw(replay: Replay, now: float, config: Config, rng: np.random.Generator, untrained: bool = False) -> Draws:
     """What to learn from. Of the experiences only those `held_out` are looked at.
 
-    There are `major_epochs` passes' worth of steps over what is new since a major update ago, drawn from all of replay: hour
-    by hour all of replay is gone through, and not more often than does it good.
-    With the offline gate the newest `gate_share` is held out and judges; the last FINISH of the steps learn from all: in news
-    the newest hours are worth most, and a second training from the start would cost as much as the first.
+    There are up to `major_epochs` passes' worth of steps over what is new since a major update ago, drawn from all of replay:
+    hour by hour all of replay is gone through, and not more often than does it good; while it is short, less often.
+    With the offline gate the newest `gate_share` is held out and judges what the first steps made. The last FINISH of them learn
+    from all, unjudged: in news the newest hours are worth most, and a second training would cost as much as the first.
 
     Args:
         untrained: the network has learned from nothing, so all of replay is new to it
@@ -75,7 +75,7 @@ def draw(replay: Replay, now: float, config: Config, rng: np.random.Generator, u
     held = held_out(replay, config) if len(judges) >= GATE_LISTS else usable[:0]
     recent = replay.at[usable] > now - config.major_period - config.feedback_window
     new = len(usable) if untrained else max(1, int(recent.sum()))  # after a quiet night, or a learner's outage: a little
-    steps = training_steps(new, config)
+    steps = training_steps(new, len(usable), config)
     last = int(FINISH * steps) if len(held) else 0
     first = replay.sample(usable[: len(usable) - len(held)], (steps - last) * config.major_batch, now, config, rng)
     finish = replay.sample(usable, last * config.major_batch, now, config, rng)
@@ -119,8 +119,9 @@ def telling(replay: Replay, among: Places) -> Places:
     return among[[len(preference_pairs(replay.experiences[i])) > 0 for i in among]]
 
 
-def training_steps(new: int, config: Config) -> int:
-    return ceil(config.major_epochs * new / config.major_batch)
+def training_steps(new: int, usable: int, config: Config) -> int:
+    passes = config.major_epochs * usable / (usable + config.major_halfway)
+    return ceil(passes * new / config.major_batch)
 
 
 class Trainer:

@@ -88,7 +88,7 @@ def measure(config: Config, lists: int, candidates: int, batches: Sequence[int])
             major_update(initial_version(own, START), closed, own, closed[-1].impression.at)
         seconds = time.process_time() - began
         peak = max(before, gemm_speed())
-        steps = training_steps(len(closed), own)
+        steps = training_steps(len(closed), len(closed), own)
         shown = float(np.mean([len(one.impression.interleaving.shown) for one in closed]))
         slots = min(candidates, shown + OTHERS) if own.pools_lists else shown
         shares = {name: count / stages.total() for name, count in stages.most_common()}

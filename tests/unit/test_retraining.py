@@ -18,6 +18,7 @@ CONFIG = Config(
     listwise_weight=0.0,
     gate="none",
     major_average=0,
+    major_halfway=0,
 )
 
 # A(s,a) = the one dense input, V(s) = the one reader input: relu(x) − relu(−x) is the identity.

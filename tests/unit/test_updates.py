@@ -326,7 +326,7 @@ def test_what_failed_its_gate_or_came_from_elsewhere_is_not_published(first):
 def test_a_major_update_learns_from_the_log_what_an_untrained_network_did_not_know(first):
     closed = served(first, 400)
     now = closed[-1].impression.at + timedelta(hours=1)
-    config = replace(CONFIG, major_epochs=4.0, major_batch=16)
+    config = replace(CONFIG, major_epochs=4.0, major_halfway=0, major_batch=16)
     reported: list[tuple[int, int]] = []
     retrained = major_update(first, closed, config, now, lambda done, total: reported.append((done, total)))
     assert retrained.accepted
