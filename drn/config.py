@@ -132,7 +132,7 @@ class Config:
     major_halfway: int = parameter(
         1_000,
         "",
-        "usable lists in replay with which half of major_epochs are made: what few lists say is soon learned by heart; 0: always all",
+        "usable lists in replay with which half of major_epochs are made: few are soon learned by heart; 0: always all",
         low=0,
     )
     major_batch: int = parameter(128, "", "impressions per gradient step", low=1)
@@ -151,7 +151,7 @@ class Config:
     gate: Gate = parameter("offline", "", "what a retrained network must pass: newest held-out hours, a duel, or nothing")
     gate_share: float = parameter(0.05, "", "newest share of replay held out for the offline gate", low=0, high=0.5)
     gate_lists: int = parameter(
-        150, "", "at most so many, however long replay is: enough to tell harm, and half of the steps are without them", low=1
+        150, "", "at most so many, however long replay is: enough to tell harm, and the first steps are without them", low=1
     )
     gate_z: float = parameter(
         -3.0, "", "the offline gate refuses a network whose mean advantage over current has a lower z", high=0

@@ -69,9 +69,9 @@ class Scorer:
 
 
 class ReaderParts:
-    """What readers' clicks add to the first layer. Each reader has one place, which a later one may take.
+    """What readers' clicks add to the first layer. Each state of a reader has one place, which a later one may take.
 
-    A place is found, and its reader told from others, by a hash of the inputs: 64 bits, because that two readers share them
+    A place is found, and what it holds told from others, by a hash of the inputs: 64 bits, because that two readers share them
     at one place is less likely than that the memory forgets.
     """
 

@@ -68,7 +68,7 @@ class RankRequest:
 class Event(NamedTuple):
     """One thing a reader did. Without `request_id` it is organic reading: history and counters, no credit.
 
-    A tuple, because a batch of feedback is hundreds of them: a frozen dataclass takes four times as long to make.
+    A tuple, because a batch of feedback is hundreds of them: a frozen dataclass takes two to three times as long to make.
     """
 
     event_id: str

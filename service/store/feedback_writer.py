@@ -145,6 +145,8 @@ class FeedbackWriter:
             StoreUnavailable: it was not committed within `seconds`. Should its commit have been under way, it may yet be in
                 the log: the same events may be sent again.
         """
+        if not events:
+            return Recorded((), 0)
         return await self._group.write(Submission(past(events, now), lists, now), seconds)
 
     async def close(self) -> None:

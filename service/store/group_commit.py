@@ -164,7 +164,7 @@ class GroupCommit(Generic[T, R]):
         try:
             found = await self._log.committed(await self._connect(), [each.item for each in batch])
             known = [(each, result) for each, result in zip(batch, found, strict=True) if result is not None]
-            self._answer([each for each, _ in known], [result for _, result in known])
+            self._answer(known)
             await self._commit(awaited(batch))
         except psycopg.Error as error:
             await self._disconnect()
@@ -173,14 +173,14 @@ class GroupCommit(Generic[T, R]):
     async def _commit(self, batch: Sequence[Waiting[T, R]]) -> None:
         if batch:
             results = await self._log.commit(await self._connect(), [each.item for each in batch])
-            asyncio.get_running_loop().call_soon(self._answer, batch, results)  # while PostgreSQL has the next batch
+            answers = list(zip(batch, results, strict=True))
+            asyncio.get_running_loop().call_soon(self._answer, answers)  # while PostgreSQL has the next batch
 
-    def _answer(self, batch: Sequence[Waiting[T, R]], results: Sequence[R | Exception]) -> None:
-        answers = list(zip(batch, results, strict=True))
+    def _answer(self, answers: Sequence[tuple[Waiting[T, R], R | Exception]]) -> None:
         try:
             self._applied([(each.item, result) for each, result in answers if not isinstance(result, Exception)])
         except Exception as error:  # the waiting must hear of it
-            refuse(batch, error)
+            refuse([each for each, _ in answers], error)
         for each, result in answers:
             if each.done.done():
                 continue

@@ -3,12 +3,14 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from drn import scoring
 from drn.config import Config
-from drn.features import encode, input_shape, measure
+from drn.features import CONTEXT, encode, input_shape, measure
 from drn.model import InputShape, initial_weights
 from drn.network import collate, forward, to_tensors
 from drn.scoring import Scorer
@@ -82,7 +84,9 @@ def test_folded_columns_equal_the_plain_forward(
         np.testing.assert_allclose(row, (value + advantage).numpy(), atol=1e-5, rtol=1e-5)
 
 
-def test_what_is_kept_of_readers_changes_no_bit() -> None:
+@pytest.mark.parametrize("places", [scoring.READERS, 1])
+def test_what_is_kept_of_readers_changes_no_bit(monkeypatch: pytest.MonkeyPatch, places: int) -> None:
+    monkeypatch.setattr(scoring, "READERS", places)
     config = Config()
     rng = np.random.default_rng(0)
     model = Model(*[drawn(initial_weights(input_shape(config), config, rng), rng, 0.1) for _ in range(2)])
@@ -91,6 +95,11 @@ def test_what_is_kept_of_readers_changes_no_bit() -> None:
     scorer = Scorer(model, config)
     for one in (*lists, *lists):
         assert np.array_equal(scorer.scores(one), Scorer(model, config).scores(one))
+
+
+def test_what_is_kept_of_readers_holds_nothing_of_their_lists() -> None:
+    """Hour, weekday and freshness would make every request another reader."""
+    assert scoring.OF_LIST == CONTEXT + 1
 
 
 def drawn(weights: Weights, rng: np.random.Generator, spread: float) -> Weights:

@@ -203,6 +203,29 @@ def test_a_network_that_got_worse_on_the_newest_lists_is_refused():
     assert metrics["gate_z"] < config.gate_z
 
 
+def test_the_gate_judges_what_would_be_served():
+    """The same retraining, of which all but nothing is taken over: as many lists are new as `major_average` makes little of."""
+    upside_down = replace(FIRST, clicked=np.array([False, True]), reward=np.array([0, 1], np.float32), drawn=False)
+    lists = [replace(upside_down if at < 270 else FIRST, drawn=False, at=float(at)) for at in range(300)]
+    config = replace(
+        CONFIG,
+        gate="offline",
+        gate_share=0.1,
+        listwise_weight=1.0,
+        major_rate=0.02,
+        major_epochs=1_000.0,
+        major_batch=16,
+        major_period=5.0,
+        feedback_window=5.0,
+    )
+    linear = {**IDENTITY, "advantage.bias": np.full(2, 5, np.float32)}
+    replay = Replay(lists, np.full(300, TERMINAL))
+    for average, gain, passes in ((0, -1.0, False), (1_000_000, 0.0, True)):
+        averaged = replace(config, major_average=average)
+        _, metrics, accepted = retrain(linear, replay, 300.0, averaged, np.random.default_rng(0))
+        assert (metrics["gate_gain"], accepted) == (gain, passes)
+
+
 def test_a_network_that_is_as_good_on_the_newest_lists_passes():
     config = replace(CONFIG, gate="offline", gate_share=0.1, listwise_weight=1.0)
     _, metrics, accepted = retrain(IDENTITY, many(300, [True, False]), 300.0, config, np.random.default_rng(0))
