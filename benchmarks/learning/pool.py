@@ -4,6 +4,7 @@ import multiprocessing
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from threading import Thread
 from typing import Any, TypeVar
 
 from rich.console import Console
@@ -28,7 +29,7 @@ def perform(
     spawn = multiprocessing.get_context("spawn")  # a forked child would inherit torch's threads in an unknown state
     with (
         Progress(*columns, console=Console(stderr=True)) as progress,
-        ProcessPoolExecutor(workers, mp_context=spawn, initializer=initializer, initargs=initargs) as pool,
+        ProcessPoolExecutor(workers, mp_context=spawn, initializer=begin, initargs=(initializer, initargs)) as pool,
     ):
         bar = progress.add_task(title, total=len(tasks))
         try:
@@ -38,3 +39,17 @@ def perform(
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+
+
+def begin(initializer: Callable[..., None] | None, initargs: tuple[Any, ...]) -> None:
+    """The start of a worker, which ends with its parent, however that ends: by itself it would wait for tasks for ever."""
+    Thread(target=end_with_parent, daemon=True).start()
+    if initializer:
+        initializer(*initargs)
+
+
+def end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None, "workers have a parent"
+    parent.join()
+    os._exit(1)
