@@ -187,42 +187,31 @@ def test_too_few_judges_or_no_gate_hold_nothing_back():
         assert not len(draws.phases[1])
 
 
+def turned_round() -> Replay:
+    """The older 270 lists teach that small is good; the newest 30, which judge, say the opposite, as LINEAR does."""
+    upside_down = replace(FIRST, clicked=np.array([False, True]), reward=np.array([0, 1], np.float32))
+    lists = [replace(upside_down if at < 270 else FIRST, drawn=False, at=float(at)) for at in range(300)]
+    return Replay(lists, np.full(300, TERMINAL))
+
+
+LINEAR = {**IDENTITY, "advantage.bias": np.full(2, 5, np.float32)}  # A = 2x, far from where a relu dies
+GATED = replace(CONFIG, gate="offline", gate_share=0.1, listwise_weight=1.0, major_rate=0.02, major_batch=16)
+
+
 def test_a_network_that_got_worse_on_the_newest_lists_is_refused():
-    """The older lists teach that small is good; the newest ones, which judge, say the opposite, as the start does."""
-    upside_down = replace(FIRST, clicked=np.array([False, True]), reward=np.array([0, 1], np.float32), drawn=False)
-    older = [replace(upside_down, at=float(at)) for at in range(270)]
-    newest = [replace(FIRST, drawn=False, at=float(at)) for at in range(270, 300)]
-    config = replace(
-        CONFIG, gate="offline", gate_share=0.1, listwise_weight=1.0, major_rate=0.02, major_epochs=40.0, major_batch=16
-    )
-    replay = Replay([*older, *newest], np.full(300, TERMINAL))
-    linear = {**IDENTITY, "advantage.bias": np.full(2, 5, np.float32)}  # A = 2x, far from where a relu dies
-    _, metrics, accepted = retrain(linear, replay, 300.0, config, np.random.default_rng(0))
+    config = replace(GATED, major_epochs=40.0)
+    _, metrics, accepted = retrain(LINEAR, turned_round(), 300.0, config, np.random.default_rng(0))
     assert not accepted
     assert metrics["gate_gain"] == -1.0
     assert metrics["gate_z"] < config.gate_z
 
 
 def test_the_gate_judges_what_would_be_served():
-    """The same retraining, of which all but nothing is taken over: as many lists are new as `major_average` makes little of."""
-    upside_down = replace(FIRST, clicked=np.array([False, True]), reward=np.array([0, 1], np.float32), drawn=False)
-    lists = [replace(upside_down if at < 270 else FIRST, drawn=False, at=float(at)) for at in range(300)]
-    config = replace(
-        CONFIG,
-        gate="offline",
-        gate_share=0.1,
-        listwise_weight=1.0,
-        major_rate=0.02,
-        major_epochs=1_000.0,
-        major_batch=16,
-        major_period=5.0,
-        feedback_window=5.0,
-    )
-    linear = {**IDENTITY, "advantage.bias": np.full(2, 5, np.float32)}
-    replay = Replay(lists, np.full(300, TERMINAL))
+    """The same, of which all but little is left out: ten lists are new, and `major_average` makes nothing of them."""
+    config = replace(GATED, major_epochs=1_000.0, major_period=5.0, feedback_window=5.0)
     for average, gain, passes in ((0, -1.0, False), (1_000_000, 0.0, True)):
         averaged = replace(config, major_average=average)
-        _, metrics, accepted = retrain(linear, replay, 300.0, averaged, np.random.default_rng(0))
+        _, metrics, accepted = retrain(LINEAR, turned_round(), 300.0, averaged, np.random.default_rng(0))
         assert (metrics["gate_gain"], accepted) == (gain, passes)
 
 
