@@ -80,7 +80,11 @@ class Config:
 
     # Duel
     direction: Direction = parameter("guided", "", f"'random' is {DRN} Eq. 7-8, corrected; 'guided' follows {PDGD}")
-    tau: float = parameter(3.0, "τ", "Hofmann et al., CIKM 2011: P(d) ∝ rank^−τ", low=0)
+    tau: float = parameter(3.0, "τ", "Hofmann et al., CIKM 2011: P(d) ∝ rank^−τ; of preferences' weights ρ always", low=0)
+    tau_trained: float = parameter(8.0, "", "what τ of a list grows to: a network that knows more needs less chance", low=0)
+    tau_halfway: int = parameter(
+        400, "", "lists of replay that a major update has learned from after which τ is half-way to tau_trained", low=1
+    )
     alpha: float = parameter(0.1, "α", f"{DRN} Eq. 7, Table 3", low=0)
     eta: float = parameter(0.05, "η", f"{DRN} Eq. 8, Table 3", low=0, high=1)
     guided_rate: float = parameter(1e-3, "", "learning rate of the guided explore network (Adam)", low=0)
@@ -186,8 +190,9 @@ class Config:
 
     @classmethod
     def from_json(cls, text: str) -> "Config":
-        """Reads what `to_json` wrote, at any time: a network from before there was `list_pooling` has none."""
-        values = {"list_pooling": "none", **json.loads(text)}
+        """Reads what `to_json` wrote, at any time: before there was `list_pooling` networks had none, and τ did not change."""
+        stored = json.loads(text)
+        values = {"list_pooling": "none", "tau_trained": stored["tau"], **stored}
         for name in ("advantage_layers", "value_layers"):
             values[name] = tuple(values[name])
         return cls.profile("default", **values)
@@ -289,6 +294,7 @@ PROFILES: Mapping[Profile, Mapping[str, Any]] = {
         "beta": 0.05,
         "alpha": 0.1,
         "eta": 0.05,
+        "tau_trained": 3.0,
         "activeness": "level",
         "listwise_weight": 0.0,
         "major_halfway": 0,

@@ -31,9 +31,8 @@ from drn.catalogue import Catalogue, epoch
 from drn.config import Config
 from drn.errors import InvalidInput, NoCandidates
 from drn.holdback import lost
-from drn.ranking import Served, decide
+from drn.ranking import Served, decide, serving
 from drn.readers import Reader
-from drn.scoring import Scorer
 from drn.simulation import Action, Publish, React, World, act
 from drn.types import ClosedImpression, Event, Impression, RankRequest, Verdict, VersionKind
 from drn.updates import major_update, minor_update, publish_retrained
@@ -213,7 +212,7 @@ class Loop:
     def publish_version(self, version: Version) -> None:
         """Serves a version from now on: one assignment swaps both networks, and the reference with them."""
         self.head = version
-        alone = Served(version.id, self.config, Scorer(version.model, self.config))
+        alone = serving(version)
         if version.holdback.reference == version.id:
             self._reference = version, alone
         held_back = self._reference if version.holdback.reference is not None else None

@@ -17,16 +17,23 @@ from drn.kernels import all_finite
 from drn.readers import Reader
 from drn.scoring import Scorer
 from drn.types import Floats, Impression, Interleaving, Ints, Observation, RankRequest
+from drn.versions import Version
 
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """The version that answers requests: its id, its configuration and its two networks. Swapped as one reference."""
+    """The version that answers requests: its id, its configuration, τ and its two networks. Swapped as one reference."""
 
     version_id: int
     config: Config
+    tau: float
     scorer: Scorer
     reference: "Served | None" = None  # answers one half of the lists that are held back; None: none are
+
+
+def serving(version: Version) -> Served:
+    """What answers with this version's networks; it holds nothing back."""
+    return Served(version.id, version.config, version.tau, Scorer(version.model, version.config))
 
 
 def decide(request: RankRequest, served: Served, catalogue: Catalogue, reader: Reader, now: datetime) -> Impression:
@@ -58,7 +65,7 @@ def decide(request: RankRequest, served: Served, catalogue: Catalogue, reader: R
         observation=observation,
         current_scores=scores[0],
         explore_scores=scores[1],
-        interleaving=merge(scores, positions, request.k, seed if request.explore else None, served.config),
+        interleaving=merge(scores, positions, request.k, seed if request.explore else None, served),
         unknown=unknown,
         fallback=fallback,
     )
@@ -81,7 +88,7 @@ def derive(logged: Impression, served: Served) -> Impression:
         raise InvalidInput(f"decision {logged.request_id} was made by version {logged.version_id}, not {served.version_id}")
     scores, fallback = score(logged.observation, served)
     positions = {pin.position: logged.candidates.index(pin.article_id) for pin in logged.pins}
-    merged = merge(scores, positions, logged.k, logged.seed if logged.explore else None, served.config)
+    merged = merge(scores, positions, logged.k, logged.seed if logged.explore else None, served)
     return replace(logged, current_scores=scores[0], explore_scores=scores[1], interleaving=merged, fallback=fallback)
 
 
@@ -134,11 +141,11 @@ def score(
     return np.stack([rate, rate]), "a network's scores were not finite: ranked by click rate"
 
 
-def merge(scores: Floats, pinned: dict[int, int], k: int, seed: int | None, config: Config) -> Interleaving:
+def merge(scores: Floats, pinned: dict[int, int], k: int, seed: int | None, served: Served) -> Interleaving:
     """The interleaved list, or the current network's own where there is no seed to explore with."""
     if seed is None:
         return ranked_alone(scores[0], k, pinned)
-    return interleave_by_seed(scores, k, config.tau, (config.root_seed + seed) % 2**63, pinned)
+    return interleave_by_seed(scores, k, served.tau, (served.config.root_seed + seed) % 2**63, pinned)
 
 
 def request_seed(request_id: str) -> int:

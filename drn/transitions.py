@@ -111,7 +111,10 @@ def preference_pairs(experience: Experience) -> NDArray[np.intp]:
 
 
 def pair_weights(experience: Experience, pairs: NDArray[np.intp], config: Config) -> Floats:
-    """ρ = P(R*) / (P(R) + P(R*)) of each pair under the mixture that drew the list.  (P,) [PDGD Eq. 8]
+    """ρ = P(R*) / (P(R) + P(R*)) of each pair under the mixture of the list's two rankings.  (P,) [PDGD Eq. 8]
+
+    Its τ is `config.tau`, also of lists that were drawn with a higher one: there hardly any list comes out swapped, so their own
+    ρ would leave next to nothing to learn from (docs/decisions/0015).
 
     It is ½ where no mixture drew the list, and where the app reported what was seen: ρ makes up for places that decide what a
     reader gets to see, and would take weight from all pairs that the networks are sure of.

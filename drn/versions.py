@@ -41,6 +41,12 @@ class Version:
         return int(self.metrics.get(RETRAINED_ON, 0))
 
     @property
+    def tau(self) -> float:
+        """τ of this version's lists: nears `tau_trained` as major updates have more to learn from."""
+        share = self.retrained_on / (self.retrained_on + self.config.tau_halfway)
+        return self.config.tau + share * (self.config.tau_trained - self.config.tau)
+
+    @property
     def digest(self) -> str:
         """sha256 of everything that decides what is served and learned next; equal digests mean equal behaviour."""
         parts = {

@@ -16,10 +16,9 @@ from drn.catalogue import Catalogue, epoch
 from drn.config import Config
 from drn.features import schema_digest
 from drn.holdback import fault
-from drn.ranking import Served
+from drn.ranking import Served, serving
 from drn.readers import Reader
 from drn.rewards import CLICK
-from drn.scoring import Scorer
 from drn.types import Article, Event, Impression
 from drn.versions import Version
 from service.keys import KeyRing
@@ -216,10 +215,6 @@ class Live:
         elif user_id in self._loading:
             self._touched.add(user_id)
         return self._readers.get(user_id)
-
-
-def serving(version: Version) -> Served:
-    return Served(version.id, version.config, Scorer(version.model, version.config))
 
 
 class Applied:

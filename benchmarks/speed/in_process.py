@@ -49,7 +49,7 @@ def decision(articles: int) -> tuple[Callable[[int], object], Inputs]:
     reader.show(rng.choice(articles, 300, replace=False).astype(np.int32))
     shape = input_shape(config)
     model = Model(initial_weights(shape, config, rng), initial_weights(shape, config, rng))
-    served = Served(1, config, Scorer(model, config))
+    served = Served(1, config, config.tau, Scorer(model, config))
     lists = [tuple(f"a{i}" for i in rng.choice(articles, CANDIDATES, replace=False)) for _ in range(50)]
     requests = [RankRequest(f"r{i}", now, 10, "u", ids, Context("mobile", "home")) for i, ids in enumerate(lists)]
     rows, _ = catalogue.rows(lists[0], now)

@@ -11,8 +11,7 @@ from drn.catalogue import column_counts
 from drn.config import Config
 from drn.errors import CorruptCheckpoint, DrnError, InvalidConfig, SchemaMismatch
 from drn.features import CONTEXT, GROUPS, WINDOW_NAMES, dense_names, encode, schema_digest
-from drn.ranking import Served, derive
-from drn.scoring import Scorer
+from drn.ranking import derive, serving
 from drn.types import Impression, Inputs, Observation
 from drn.versions import Version
 from service.deadline import within
@@ -85,7 +84,7 @@ def compare(impression: Impression, version: Version) -> Decision:
     if version.schema != schema_digest(version.config):
         return Decision(impression, version.config, None, "the features have changed since; this release cannot compute them")
     try:
-        again = derive(impression, Served(version.id, version.config, Scorer(version.model, version.config)))
+        again = derive(impression, serving(version))
     except DrnError as error:
         return Decision(impression, version.config, None, str(error))
     difference = first_difference(impression, again)

@@ -55,5 +55,10 @@ def test_a_network_from_before_lists_were_pooled_has_no_pooling() -> None:
     assert Config.from_json(json.dumps(stored)) == Config(list_pooling="none")
 
 
+def test_a_version_from_before_tau_grew_draws_its_lists_as_it_did() -> None:
+    stored = {name: value for name, value in json.loads(Config(tau=5.0).to_json()).items() if not name.startswith("tau_")}
+    assert Config.from_json(json.dumps(stored)) == Config(tau=5.0, tau_trained=5.0)
+
+
 def test_every_hyper_parameter_is_checked() -> None:
     assert [spec.name for spec in fields(Config) if spec.type not in FORMS and spec.name not in CHOICES] == []

@@ -32,7 +32,7 @@ def served() -> Served:
     rng = np.random.default_rng(1)
     shape = input_shape(CONFIG)
     model = Model(initial_weights(shape, CONFIG, rng), initial_weights(shape, CONFIG, rng))
-    return Served(7, CONFIG, Scorer(model, CONFIG))
+    return Served(7, CONFIG, CONFIG.tau, Scorer(model, CONFIG))
 
 
 def ask(catalogue: Catalogue, served: Served, **changes: object) -> Impression:
@@ -58,7 +58,7 @@ def test_the_logged_row_alone_gives_the_same_list(catalogue: Catalogue, served: 
 
 def test_another_version_cannot_answer_for_a_decision(catalogue: Catalogue, served: Served) -> None:
     with pytest.raises(InvalidInput, match="version 7"):
-        derive(ask(catalogue, served), Served(8, CONFIG, served.scorer))
+        derive(ask(catalogue, served), Served(8, CONFIG, CONFIG.tau, served.scorer))
 
 
 def test_pins_hold_their_places_and_exclusions_theirs(catalogue: Catalogue, served: Served) -> None:
@@ -103,7 +103,7 @@ def test_scores_that_are_not_finite_fall_back_openly(catalogue: Catalogue) -> No
     broken = {
         name: tensor * np.float32(np.nan) for name, tensor in initial_weights(shape, CONFIG, np.random.default_rng(0)).items()
     }
-    shown = ask(catalogue, Served(7, CONFIG, Scorer(Model(broken, broken), CONFIG)))
+    shown = ask(catalogue, Served(7, CONFIG, CONFIG.tau, Scorer(Model(broken, broken), CONFIG)))
     assert shown.fallback is not None
     assert "click rate" in shown.fallback
     assert np.isfinite(shown.current_scores).all()
@@ -122,7 +122,7 @@ def test_the_reference_answers_one_half_of_the_lists_that_are_held_back(catalogu
     """Each as its version alone would rank, without exploration, and so that the row alone leads to it again."""
     rng = np.random.default_rng(2)
     frozen = initial_weights(input_shape(CONFIG), CONFIG, rng)
-    reference = Served(3, CONFIG, Scorer(Model(frozen, frozen), CONFIG))
+    reference = Served(3, CONFIG, CONFIG.tau, Scorer(Model(frozen, frozen), CONFIG))
     both = replace(served, reference=reference)
     for side, version in ((1, served), (-1, reference)):
         impression = ask(catalogue, both, request_id=held_back(side))
@@ -138,3 +138,10 @@ def test_nobody_is_held_back_without_a_reference_or_from_an_editors_slate(catalo
     assert ask(catalogue, served, request_id=held_back(-1)).explore
     still = ask(catalogue, replace(served, reference=replace(served, version_id=3)), request_id=held_back(-1), explore=False)
     assert still.version_id == served.version_id
+
+
+def test_lists_are_drawn_with_the_version_s_own_chance(catalogue, served):
+    own = ask(catalogue, replace(served, tau=40.0))
+    first = np.where(np.arange(5) == 0, own.interleaving.propensity, 1)[0]
+    assert first in (0.5, 1.0)  # each network's best, or that of both
+    assert ask(catalogue, replace(served, tau=0.0)).interleaving.propensity[0] == pytest.approx(1 / 30)

@@ -10,7 +10,7 @@ from drn.errors import SchemaMismatch
 from drn.features import input_shape
 from drn.model import check_shapes, initial_weights
 from drn.types import DuelState, Model, VersionKind
-from drn.versions import Version, initial_version, rollback
+from drn.versions import RETRAINED_ON, Version, initial_version, rollback
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 SMALL = Config(
@@ -107,3 +107,9 @@ def test_weights_of_another_activation_do_not_come_back():
     first = initial_version(replace(SMALL, activation="sigmoid"), NOON)
     with pytest.raises(SchemaMismatch, match="sigmoid, not hardswish"):
         rollback(initial_version(SMALL, NOON, parent_id=1), first, NOON)
+
+
+def test_lists_are_drawn_with_less_chance_the_more_the_network_was_retrained_on():
+    version = initial_version(replace(SMALL, tau=3.0, tau_trained=8.0, tau_halfway=400), NOON)
+    assert version.tau == 3.0
+    assert [replace(version, metrics={RETRAINED_ON: lists}).tau for lists in (400, 1_600)] == [5.5, 7.0]
