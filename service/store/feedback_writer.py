@@ -147,7 +147,7 @@ class FeedbackWriter:
     Args:
         url: address of the database.
         writer_id: stored with every row, so that a process can leave out what it wrote itself.
-        note: told what was committed, in the order of the log and before those who submitted it are.
+        note: told what was committed, before those who submitted it are. Two groups may come in another order than in the log.
     """
 
     def __init__(self, url: str, writer_id: str, note: Callable[[Sequence[StoredEvent]], None] = lambda _stored: None) -> None:
