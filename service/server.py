@@ -13,7 +13,6 @@ from drn.errors import InvalidConfig
 from service import logs
 from service.app import create_app, entrance
 from service.errors import StartRefused
-from service.protocol import WholeAnswers
 from service.settings import Settings
 
 SHUTDOWN_SECONDS = 10  # for requests under way; then the process ends anyway
@@ -54,7 +53,7 @@ async def serve(settings: Settings) -> None:
         entrance(app),
         host=settings.host,
         port=settings.port,
-        http=WholeAnswers,
+        http="httptools",
         lifespan="off",  # entered here, so that a refusal to start is one sentence and not a traceback
         log_config=None,
         access_log=False,
