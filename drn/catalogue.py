@@ -152,9 +152,9 @@ class Catalogue:
         """Counts a click at `at` (epoch seconds)."""
         self.clicks([row], [at])
 
-    def clicks(self, rows: Sequence[int], seconds: Sequence[int]) -> None:
+    def clicks(self, rows: Ints | Sequence[int], seconds: NDArray[np.int64] | Sequence[int]) -> None:
         """Counts a click on each of some rows, one at least, at its second (since 1970); rows may repeat.  (n,), (n,)"""
-        self._count(np.array(rows, np.int32), np.array(seconds, np.int64), KINDS.index("clicks"))
+        self._count(np.asarray(rows, np.int32), np.asarray(seconds, np.int64), KINDS.index("clicks"))
 
     def expose(self, rows: Ints, at: int) -> None:
         """Counts one exposure of each row at `at` (epoch seconds); rows may repeat."""

@@ -133,18 +133,15 @@ class Live:
 
         Only clicks are features; other events wait in the log for their update.
         """
-        rows: list[int] = []
-        seconds: list[int] = []
-        for seq, event in events:
-            if not self.events.add(seq) or event.type != CLICK or (row := self.catalogue.row(event.article_id)) is None:
-                continue
-            at = epoch(event.at)
-            rows.append(row)
-            seconds.append(at)
-            if (reader := self._touch(event.user_id, ours)) is not None:
-                reader.click(row, at)
-        if rows:
-            self.catalogue.clicks(rows, seconds)
+        clicks = [event for seq, event in events if self.events.add(seq) and event.type == CLICK]
+        rows = self.catalogue.find([event.article_id for event in clicks])
+        times = {at: epoch(at) for at in {event.at for event in clicks}}  # often few, see `service.store.feedback.columns`
+        seconds = [times[event.at] for event in clicks]
+        for event, row, second in zip(clicks, rows.tolist(), seconds, strict=True):
+            if row >= 0 and (reader := self._touch(event.user_id, ours)) is not None:
+                reader.click(row, second)
+        if (known := rows >= 0).any():
+            self.catalogue.clicks(rows[known], np.array(seconds, np.int64)[known])
 
     def cached_reader(self, user_id: str) -> Reader | None:
         """The reader, if in memory; the ones asked for least recently are dropped first."""
@@ -234,7 +231,8 @@ class Applied:
     def add(self, seq: int) -> bool:
         """Remembers a place; False if it was applied before."""
         if seq > self.newest:
-            self._missing.update(range(max(self.newest + 1, seq - LONGEST_GAP), seq))
+            if seq > self.newest + 1:
+                self._missing.update(range(max(self.newest + 1, seq - LONGEST_GAP), seq))
             self.newest = seq
             return True
         if seq in self._missing:

@@ -81,6 +81,8 @@ def past(events: Sequence[Event], now: datetime) -> list[Event]:
 
 def columns(events: Sequence[Event]) -> tuple[str, ...]:
     """One array per column, as PostgreSQL writes it: made here they cost a tenth of what the driver takes."""
+    if not events:
+        return ("{}",) * len(Event._fields)
     event_ids, article_ids, types, ats, values, request_ids, user_ids = zip(*events, strict=True)
     times = {at: str(at) for at in {*ats}}  # often few: events without a time have their request's
     return (

@@ -17,6 +17,7 @@ from service.store.errors import StoreUnavailable
 
 WAIT_SECONDS = 2.0  # after which a request is answered 503 rather than left hanging
 BATCH = 128  # writes per commit: bounds the time that one commit takes
+LANES = 2  # groups under way at once: while one is on its way to the disk PostgreSQL takes up the next
 PENDING = 4096  # writes waiting in memory; more than this means that PostgreSQL does not keep up
 TIMEOUTS = Timeouts(connect=2.0, statement=1.5, lock=1.0, idle_in_transaction=2.0)
 
@@ -46,14 +47,44 @@ class Waiting(Generic[T, R]):
     tried: bool = False  # alone, after PostgreSQL had refused its batch
 
 
+@dataclass(slots=True, eq=False)
+class Lane(Generic[T, R]):
+    """A connection, opened and replaced when needed, and the group that is under way on it."""
+
+    conninfo: str
+    name: str
+    batch: Sequence[Waiting[T, R]] = ()
+    task: asyncio.Task[None] | None = None
+    connection: Connection | None = None
+
+    async def connect(self) -> Connection:
+        if self.connection is None or self.connection.closed:
+            options: dict[str, Any] = TIMEOUTS.options()
+            try:
+                self.connection = await psycopg.AsyncConnection.connect(
+                    self.conninfo, autocommit=True, application_name=self.name, **options
+                )
+            except psycopg.OperationalError as error:
+                raise StoreUnavailable(first_line(error)) from error
+        return self.connection
+
+    async def disconnect(self) -> None:
+        if self.connection is not None:
+            with suppress(psycopg.Error, OSError):
+                await self.connection.close()
+            self.connection = None
+
+
 class GroupCommit(Generic[T, R]):
-    """Writes items in groups over a connection of its own, which it opens and replaces by itself.
+    """Writes items in groups over connections of its own, which it opens and replaces by itself.
+
+    A second group leaves beside one that is under way only if it is full: PostgreSQL is then never without work while this
+    process makes the next one, and single writes still gather into groups as large as they can be.
 
     Args:
         url: address of the database.
-        name: of the connection, for `pg_stat_activity`.
-        applied: told of what was committed, in the order of the log and before its writers are: also of what they have
-            given up waiting for.
+        name: of the connections, for `pg_stat_activity`.
+        applied: told of what was committed, before its writers are: also of what they have given up waiting for.
         size: of an item.
         full: a group that has reached this size in all takes no more.
     """
@@ -67,17 +98,13 @@ class GroupCommit(Generic[T, R]):
         size: Callable[[T], int] = lambda _item: 1,
         full: int = BATCH,
     ) -> None:
-        self._conninfo = libpq_url(url)
-        self._name = name
         self._log = log
         self._applied = applied
         self._size = size
         self._full = full
         self._pending: deque[Waiting[T, R]] = deque()
-        self._batch: Sequence[Waiting[T, R]] = ()
-        self._arrived = asyncio.Event()
-        self._connection: Connection | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._pending_size = 0
+        self._lanes: Sequence[Lane[T, R]] = [Lane(libpq_url(url), name) for _ in range(LANES)]
         self._closed = False
 
     async def write(self, item: T, seconds: float = WAIT_SECONDS) -> R:
@@ -95,9 +122,8 @@ class GroupCommit(Generic[T, R]):
         loop = asyncio.get_running_loop()
         waiting: Waiting[T, R] = Waiting(item, loop.create_future())
         self._pending.append(waiting)
-        self._arrived.set()
-        if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._run(), name=self._name)
+        self._pending_size += self._size(item)
+        self._begin()
         timer = loop.call_later(seconds, give_up, waiting, seconds)  # a fifth of the price of asyncio.timeout
         try:
             return await waiting.done
@@ -107,27 +133,39 @@ class GroupCommit(Generic[T, R]):
     async def close(self) -> None:
         """Takes no more, commits what is waiting as far as that goes within `WAIT_SECONDS`, and ends."""
         self._closed = True
-        waiting = [*self._batch, *self._pending]
+        waiting = [*(each for lane in self._lanes for each in lane.batch), *self._pending]
         if waiting:
             await asyncio.wait([each.done for each in waiting], timeout=WAIT_SECONDS)
-        if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+        for lane in self._lanes:
+            if lane.task is not None:
+                lane.task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await lane.task
         refuse(waiting, StoreUnavailable("the writer is closed"))
-        await self._disconnect()
+        for lane in self._lanes:
+            await lane.disconnect()
 
-    async def _run(self) -> None:
-        while True:
-            await self._arrived.wait()
-            self._batch = self._gathered()
-            if not self._pending:
-                self._arrived.clear()
-            try:
-                await self._deliver(awaited(self._batch))
-            except Exception as error:  # the waiting must hear of whatever it was, and the next batch has its own chance
-                refuse(self._batch, error)
-            self._batch = ()
+    def _begin(self) -> None:
+        """Sends a lane off, if there is a free one and something for it to do."""
+        free = [lane for lane in self._lanes if lane.task is None]
+        if free and self._worthwhile(len(self._lanes) - len(free)):
+            free[0].task = asyncio.create_task(self._run(free[0]), name=free[0].name)
+
+    def _worthwhile(self, others: int) -> bool:
+        """Whether one more group should leave beside so many others."""
+        return bool(self._pending) and (not others or self._pending_size >= self._full)
+
+    async def _run(self, lane: Lane[T, R]) -> None:
+        try:
+            while self._worthwhile(sum(other.task is not None for other in self._lanes) - 1):
+                lane.batch = self._gathered()
+                try:
+                    await self._deliver(lane, awaited(lane.batch))
+                except Exception as error:  # the waiting must hear of whatever it was, and the next batch has its own chance
+                    refuse(lane.batch, error)
+                lane.batch = ()
+        finally:
+            lane.task = None
 
     def _gathered(self) -> list[Waiting[T, R]]:
         batch: list[Waiting[T, R]] = []
@@ -135,44 +173,45 @@ class GroupCommit(Generic[T, R]):
         while self._pending and size < self._full:
             batch.append(self._pending.popleft())
             size += self._size(batch[-1].item)
+        self._pending_size -= size
         return batch
 
-    async def _deliver(self, batch: Sequence[Waiting[T, R]]) -> None:
+    async def _deliver(self, lane: Lane[T, R], batch: Sequence[Waiting[T, R]]) -> None:
         """Commits the batch, and once more if that failed; one item that PostgreSQL refuses costs only itself."""
         try:
-            await self._commit(batch)
+            await self._commit(lane, batch)
         except (psycopg.DataError, psycopg.IntegrityError) as error:
-            await self._disconnect()
+            await lane.disconnect()
             if len(batch) == 1 and batch[0].tried:
                 raise error
             for each in batch:
                 each.tried = True
                 try:
-                    await self._deliver([each])
+                    await self._deliver(lane, [each])
                 except psycopg.Error as refused:
                     refuse([each], refused)
         except psycopg.Error:
-            await self._disconnect()
-            await self._deliver_again(awaited(batch))
+            await lane.disconnect()
+            await self._deliver_again(lane, awaited(batch))
 
-    async def _deliver_again(self, batch: Sequence[Waiting[T, R]]) -> None:
+    async def _deliver_again(self, lane: Lane[T, R], batch: Sequence[Waiting[T, R]]) -> None:
         """The connection broke, perhaps after the commit and before its answer: what is in the log is not written again.
 
         Raises:
             StoreUnavailable: it failed once more.
         """
         try:
-            found = await self._log.committed(await self._connect(), [each.item for each in batch])
+            found = await self._log.committed(await lane.connect(), [each.item for each in batch])
             known = [(each, result) for each, result in zip(batch, found, strict=True) if result is not None]
             self._answer(known)
-            await self._commit(awaited(batch))
+            await self._commit(lane, awaited(batch))
         except psycopg.Error as error:
-            await self._disconnect()
+            await lane.disconnect()
             raise StoreUnavailable(first_line(error)) from error
 
-    async def _commit(self, batch: Sequence[Waiting[T, R]]) -> None:
+    async def _commit(self, lane: Lane[T, R], batch: Sequence[Waiting[T, R]]) -> None:
         if batch:
-            results = await self._log.commit(await self._connect(), [each.item for each in batch])
+            results = await self._log.commit(await lane.connect(), [each.item for each in batch])
             answers = list(zip(batch, results, strict=True))
             asyncio.get_running_loop().call_soon(self._answer, answers)  # while PostgreSQL has the next batch
 
@@ -188,23 +227,6 @@ class GroupCommit(Generic[T, R]):
                 each.done.set_exception(result)
             else:
                 each.done.set_result(result)
-
-    async def _connect(self) -> Connection:
-        if self._connection is None or self._connection.closed:
-            options: dict[str, Any] = TIMEOUTS.options()
-            try:
-                self._connection = await psycopg.AsyncConnection.connect(
-                    self._conninfo, autocommit=True, application_name=self._name, **options
-                )
-            except psycopg.OperationalError as error:
-                raise StoreUnavailable(first_line(error)) from error
-        return self._connection
-
-    async def _disconnect(self) -> None:
-        if self._connection is not None:
-            with suppress(psycopg.Error, OSError):
-                await self._connection.close()
-            self._connection = None
 
 
 def awaited(batch: Sequence[Waiting[T, R]]) -> list[Waiting[T, R]]:

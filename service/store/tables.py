@@ -113,8 +113,9 @@ feedback = Table(
     metadata,
     Column("seq", BigInteger, primary_key=True, autoincrement=False, server_default=feedback_seq.next_value()),
     Column("event_id", Text, nullable=False, unique=True),
-    # When retention drops an old impression, its clicks stay in histories and counters as organic reading.
-    Column("request_id", Text, ForeignKey("requests.request_id", ondelete="SET NULL")),
+    # One of `requests`, as triggers see to. When retention drops an old impression, its clicks stay in histories and counters
+    # as organic reading.
+    Column("request_id", Text),
     Column("article_id", Text, nullable=False),
     Column("user_id", Text),
     Column("type", Text, nullable=False),

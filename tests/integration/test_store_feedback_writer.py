@@ -89,6 +89,28 @@ async def test_an_event_id_counts_once_within_a_request_a_group_and_the_log(
     assert [stored.event.value for stored in await logged(engine)] == [1.0, None, None]
 
 
+async def test_events_that_are_sent_over_and_over_use_up_no_numbers(
+    writer: FeedbackWriter, make_event: Make, noon: datetime
+) -> None:
+    await writer.write([make_event("e1")], {}, noon)
+    seqs = []
+    for i in range(3):
+        recorded = await writer.write([make_event("e1"), make_event(f"new {i}")], {}, noon)
+        assert (recorded.accepted, recorded.duplicates) == (1, 1)
+        seqs.append(recorded.stored[0].seq)
+    assert [seqs[1] - seqs[0], seqs[2] - seqs[1]] == [1, 1]  # the first time they were not looked for
+
+
+async def test_two_processes_that_get_the_same_events_store_each_once(
+    database_url: str, writer: FeedbackWriter, engine: AsyncEngine, make_event: Make, noon: datetime
+) -> None:
+    async with FeedbackWriter(database_url, "w2") as second:
+        calls = [each.write([make_event(f"e{i}")], {}, noon) for i in range(100) for each in (writer, second)]
+        recorded = await asyncio.gather(*calls)
+    assert sum(each.accepted for each in recorded) == sum(each.duplicates for each in recorded) == 100
+    assert len(await logged(engine)) == 100
+
+
 async def test_a_list_that_is_not_in_the_log_costs_only_its_own_request(
     writer: FeedbackWriter, engine: AsyncEngine, make_event: Make, noon: datetime, lists: dict[str, int]
 ) -> None:

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import pytest
 
-from service.store.group_commit import Connection, GroupCommit
+from service.store.group_commit import Connection, GroupCommit, Lane
 
 
 class Memory:
@@ -29,34 +29,62 @@ class Memory:
         return [None] * len(items)
 
 
-class Group(GroupCommit[str, int]):
-    """Without a database."""
-
-    async def _connect(self) -> Connection:
+@pytest.fixture(autouse=True)
+def no_database(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def connect(_lane: Lane[Any, Any]) -> Connection:
         return cast("Any", None)
 
+    monkeypatch.setattr(Lane, "connect", connect)
 
-def test_what_is_committed_is_applied_once_in_the_order_of_the_log_and_before_its_writer_hears_of_it():
+
+def test_what_is_committed_is_applied_once_and_before_its_writer_hears_of_it():
     log, applied, told = Memory(), [], []
 
-    async def write(group: Group, item: str) -> None:
+    async def write(group: GroupCommit[str, int], item: str) -> None:
         told.append((item, await group.write(item), len(applied)))
 
     async def run() -> None:
-        group = Group("postgresql://", "test", log, applied.extend, full=3)
+        group = GroupCommit("postgresql://", "test", log, applied.extend, full=3)
         await asyncio.gather(*[write(group, f"item {i}") for i in range(10)])
         await group.close()
 
     asyncio.run(run())
     assert log.groups == [3, 3, 3, 1]
-    assert applied == [(item, place) for place, item in enumerate(log.items)]
+    assert sorted(place for _, place in applied) == [*range(10)]
+    assert all(log.items[place] == item for item, place in applied)
     assert sorted(item for item, _, _ in told) == sorted(log.items)
-    assert all(log.items[place] == item and place < known for item, place, known in told)
+    assert all((item, place) in applied[:known] for item, place, known in told)
+
+
+def test_a_second_group_leaves_beside_the_first_if_it_is_full():
+    log, beside = Memory(), []
+
+    async def run() -> None:
+        released = asyncio.Event()
+
+        class Slow(Memory):
+            async def commit(self, connection: Connection, items: Sequence[str]) -> list[int | Exception]:
+                beside.append(len(items))
+                await released.wait()
+                return await log.commit(connection, items)
+
+        group = GroupCommit("postgresql://", "test", Slow(), lambda _: None, full=3)
+        writes = []
+        for more, groups in ((1, [1]), (2, [1]), (1, [1, 3]), (5, [1, 3])):
+            writes += [asyncio.create_task(group.write("item")) for _ in range(more)]
+            await asyncio.sleep(0.001)
+            assert beside == groups
+        released.set()
+        await asyncio.gather(*writes)
+        await group.close()
+
+    asyncio.run(run())
+    assert sorted(log.groups) == [1, 2, 3, 3]
 
 
 def test_the_end_answers_what_was_committed_a_moment_before():
     async def run() -> int:
-        group = Group("postgresql://", "test", Memory(), lambda _: None)
+        group = GroupCommit("postgresql://", "test", Memory(), lambda _: None)
         writing = asyncio.create_task(group.write("item"))
         await asyncio.sleep(0)
         await group.close()
@@ -71,7 +99,7 @@ def test_a_fault_of_the_log_or_of_the_memory_is_heard_at_once(short: bool, says:
         raise ValueError("memory")
 
     async def run() -> None:
-        group = Group("postgresql://", "test", Memory(short), forgetful)
+        group = GroupCommit("postgresql://", "test", Memory(short), forgetful)
         async with asyncio.timeout(1):
             with pytest.raises(ValueError, match=says):
                 await group.write("item")
