@@ -81,7 +81,9 @@ class Config:
     # Duel
     direction: Direction = parameter("guided", "", f"'random' is {DRN} Eq. 7-8, corrected; 'guided' follows {PDGD}")
     tau: float = parameter(3.0, "τ", "Hofmann et al., CIKM 2011: P(d) ∝ rank^−τ; of preferences' weights ρ always", low=0)
-    tau_trained: float = parameter(8.0, "", "what τ of a list grows to: a network that knows more needs less chance", low=0)
+    tau_trained: float = parameter(
+        8.0, "", "what τ of a list grows to, as a network that knows more needs less chance; not above τ: it stays", low=0
+    )
     tau_halfway: int = parameter(
         400, "", "lists of replay that a major update has learned from after which τ is half-way to tau_trained", low=1
     )

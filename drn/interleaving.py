@@ -131,7 +131,7 @@ def swap_ratios(
     """ρ = P(R*) / (P(R) + P(R*)), R* being the list with the two slots swapped, under the mixture Π_slots ½(P_c + P_e).
 
     The weight that makes a pairwise preference unbiased by position (Oosterhuis & de Rijke, CIKM 2018, §4, with
-    the interleaving mixture in the place of one Plackett-Luce ranker).
+    the interleaving mixture in the place of one Plackett-Luce ranker), if τ is what the list was drawn with.
 
     Args:
         current_rank, explore_rank: (n,), as `ranks` of all candidates

@@ -42,9 +42,13 @@ class Version:
 
     @property
     def tau(self) -> float:
-        """τ of this version's lists: nears `tau_trained` as major updates have more to learn from."""
-        share = self.retrained_on / (self.retrained_on + self.config.tau_halfway)
-        return self.config.tau + share * (self.config.tau_trained - self.config.tau)
+        """τ of this version's lists: grows to `tau_trained` as major updates have more to learn from.
+
+        With the gate 'duel' it stays: readers may not have let pass what was retrained.
+        """
+        config = self.config
+        lists = 0 if config.gate == "duel" else self.retrained_on
+        return config.tau + lists / (lists + config.tau_halfway) * max(0.0, config.tau_trained - config.tau)
 
     @property
     def digest(self) -> str:

@@ -32,7 +32,9 @@ class Settings(BaseSettings):
         4_194_304, alias="DRN_MAX_BODY_BYTES", ge=1_024, description="larger request bodies are refused: 413"
     )
     cached_readers: int = Field(100_000, alias="DRN_CACHED_READERS", ge=1, description="readers whose history stays in memory")
-    pool_size: int = Field(8, alias="DRN_POOL_SIZE", ge=2, le=100, description="connections of one API process to PostgreSQL")
+    pool_size: int = Field(
+        8, alias="DRN_POOL_SIZE", ge=2, le=100, description="pooled connections of one API process; under load up to 15 more"
+    )
     store_timeout: float = Field(
         1.5, alias="DRN_STORE_TIMEOUT", gt=0, le=60, description="seconds PostgreSQL may take before a 503"
     )

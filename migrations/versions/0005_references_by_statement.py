@@ -7,7 +7,11 @@ down_revision = "0004"
 
 # As the foreign key did: an event's list is locked until the commit, so whoever deletes it waits and then sees the event;
 # whoever inserts waits for a deletion under way and is then refused.
+# Both tables are locked in the order of the writers, who would wait for each other with this otherwise; not for long, since
+# all that come after wait too: behind a long transaction it gives up, and can be run again.
 STATEMENTS = """
+SET LOCAL lock_timeout = '2s';
+LOCK TABLE requests, feedback IN ACCESS EXCLUSIVE MODE;
 ALTER TABLE feedback DROP CONSTRAINT feedback_request_id_fkey;
 
 CREATE FUNCTION refuse_request(request_id text) RETURNS void LANGUAGE plpgsql AS $$
@@ -16,7 +20,7 @@ BEGIN
         MESSAGE = 'there is no request ' || quote_literal(request_id), TABLE = 'feedback';
 END $$;
 
-CREATE FUNCTION check_requests() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION check_requests() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 DECLARE
     named text[] := ARRAY(SELECT DISTINCT request_id FROM added WHERE request_id IS NOT NULL);
     held text[];
@@ -30,7 +34,7 @@ END $$;
 CREATE TRIGGER check_requests AFTER INSERT ON feedback REFERENCING NEW TABLE AS added
     FOR EACH STATEMENT EXECUTE FUNCTION check_requests();
 
-CREATE FUNCTION check_request() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION check_request() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 BEGIN
     PERFORM FROM requests WHERE request_id = NEW.request_id FOR KEY SHARE;
     IF NOT FOUND THEN
@@ -42,7 +46,7 @@ CREATE TRIGGER check_request AFTER UPDATE OF request_id ON feedback FOR EACH ROW
     WHEN (NEW.request_id IS NOT NULL AND NEW.request_id IS DISTINCT FROM OLD.request_id) EXECUTE FUNCTION check_request();
 
 -- An older snapshot would not show the events that were committed before the deletion got its lock.
-CREATE FUNCTION unlink_feedback() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION unlink_feedback() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 BEGIN
     IF current_setting('transaction_isolation') <> 'read committed' THEN
         RAISE feature_not_supported USING MESSAGE = 'requests are deleted in READ COMMITTED transactions only';
@@ -53,7 +57,7 @@ END $$;
 CREATE TRIGGER unlink_feedback AFTER DELETE ON requests REFERENCING OLD TABLE AS gone
     FOR EACH STATEMENT EXECUTE FUNCTION unlink_feedback();
 
-CREATE FUNCTION unlink_all_feedback() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION unlink_all_feedback() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 BEGIN
     UPDATE feedback SET request_id = NULL WHERE request_id IS NOT NULL;
     RETURN NULL;

@@ -31,7 +31,8 @@ async def behind(
         query = query.where(log.c.writer != exclude_writer)
     found: list[Sequence[Any]] = []
     if missing:
-        # An event that is sent twice leaves a number unused. Of 180,000 the driver would hold up every request for 180 ms.
+        # A group that was refused, for an event sent twice, leaves its numbers unused. Of 180,000 the driver would hold up
+        # every request for 180 ms.
         wanted = cast(bindparam("missing", numbers(missing), type_=Text), ARRAY(BigInteger))
         found += await connection.execute(query.where(log.c.seq == wanted.any_()).order_by(log.c.seq))
     found += await connection.execute(query.where(log.c.seq > seq).order_by(log.c.seq).limit(limit))

@@ -113,3 +113,9 @@ def test_lists_are_drawn_with_less_chance_the_more_the_network_was_retrained_on(
     version = initial_version(replace(SMALL, tau=3.0, tau_trained=8.0, tau_halfway=400), NOON)
     assert version.tau == 3.0
     assert [replace(version, metrics={RETRAINED_ON: lists}).tau for lists in (400, 1_600)] == [5.5, 7.0]
+
+
+@pytest.mark.parametrize("change", [{"tau": 9.0}, {"tau": 3.0, "gate": "duel"}])
+def test_chance_stays_as_it_is_where_it_is_less_already_or_readers_have_not_decided(change):
+    config = replace(SMALL, tau_trained=8.0, **change)
+    assert replace(initial_version(config, NOON), metrics={RETRAINED_ON: 10_000}).tau == config.tau
