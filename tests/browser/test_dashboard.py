@@ -1,6 +1,7 @@
 """The dashboard in a real browser: what it shows, how it is operated, and what it does when things go wrong."""
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
@@ -9,6 +10,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 from playwright.async_api import Page, Route, expect
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from drn.types import DuelState, VersionKind
@@ -308,3 +310,90 @@ async def test_it_asks_every_two_seconds_and_rests_while_hidden(address: str, op
     await page.evaluate(hide % "false")
     await page.wait_for_timeout(300)
     assert len(asked) == before + 1
+
+
+async def serve_lists(address: str, **body: Any) -> dict[str, Any]:
+    """One list of the two articles, the first of which is clicked."""
+    async with httpx.AsyncClient(base_url=address) as client:
+        answer: dict[str, Any] = (await client.post("/rank", json={"request_id": "r1", "user_id": "u1", "k": 2} | body)).json()
+        click = {"event_id": "e1", "request_id": answer["request_id"], "article_id": answer["items"][0]["article_id"]}
+        assert (await client.post("/feedback", json={"events": [click | {"type": "click"}]})).status_code == 202
+    return answer
+
+
+async def test_a_decision_is_looked_up_and_derived_again(address: str, open_page: OpenPage) -> None:
+    pinned = [{"article_id": "a2", "position": 1}]
+    answer = await serve_lists(address, request_id="site/1 ä?", user_id="<b>u</b>", pinned=pinned, candidates=["a1", "a2", "a9"])
+    assert [item["article_id"] for item in answer["items"]] == ["a1", "a2"]
+    page = await open_page(address)
+    await page.get_by_role("textbox", name="Request id").fill(" site/1 ä? ")
+    await page.keyboard.press("Enter")
+    card = page.locator("#decision")
+    await expect(card).to_contain_text("to reader <b>u</b> by version 1: 2 of 2 candidates. Could not be ranked: a9.")
+    await expect(card).to_contain_text("Derived again from its row, the list is the same.")
+    rows = card.locator("tbody tr")
+    await expect(rows).to_have_count(2)
+    await expect(rows.nth(0)).to_contain_text("<script>window.harmed = 1</script>")
+    await expect(rows.nth(0)).to_contain_text("rankedclicked")
+    await expect(rows.nth(1)).to_contain_text("Calma2")
+    await expect(rows.nth(1).locator(".number")).to_have_text([re.compile(r"^−?\d\.\d+$")] * 2 + ["1.000", "0.50"])
+    await expect(rows.nth(1)).to_contain_text("pinned")
+    await expect(rows.nth(1)).not_to_contain_text("clicked")
+    assert await page.evaluate("window.harmed") is None
+    await page.reload()  # the address names the decision
+    await expect(rows).to_have_count(2)
+    await expect(page.get_by_role("textbox", name="Request id")).to_have_value("site/1 ä?")
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (
+            "UPDATE weights SET data = NULL, pruned_at = now()",
+            "It cannot be derived again: the weights of version 1 are",
+        ),
+        ("UPDATE impressions SET shown = ARRAY[shown[2], shown[1]]", "it is not the same: the derived list is "),
+        ("UPDATE impressions SET observation = 'damaged'", "It cannot be derived again: the features that were logged"),
+    ],
+)
+async def test_a_decision_that_is_not_derived_again_says_why(
+    address: str, open_page: OpenPage, connection: AsyncConnection, damage: str, words: str
+) -> None:
+    await serve_lists(address)
+    await connection.execute(text(damage))
+    await connection.commit()
+    page = await open_page(address)
+    await page.goto(f"{address}/admin?decision=r1")
+    await expect(page.locator("#decision")).to_contain_text(words)
+    await expect(page.locator("#decision tbody tr")).to_have_count(2)
+
+
+async def test_a_decision_that_is_not_there_is_said_to_be_missing(address: str, open_page: OpenPage) -> None:
+    await serve_lists(address)
+    page = await open_page(address)
+    await page.goto(f"{address}/admin?decision=r1")
+    await expect(page.locator("#decision tbody tr")).to_have_count(2)
+    await page.get_by_role("textbox", name="Request id").fill("<i>nowhere</i>")
+    await page.get_by_role("button", name="Look up").click()
+    await expect(page.locator("#decision-trouble")).to_contain_text("No decision <i>nowhere</i> is stored.")
+    await expect(page.locator("#decision")).to_be_empty()
+    await page.route("**/decisions/*", lambda route: route.abort())
+    await page.get_by_role("button", name="Look up").click()
+    await expect(page.locator("#decision-trouble")).to_contain_text("The service did not answer.")
+
+
+async def test_a_linked_decision_waits_for_the_key(
+    address: str, app: FastAPI, open_page: OpenPage, connection: AsyncConnection
+) -> None:
+    await serve_lists(address)
+    admin = new_key()
+    await keys.create(connection, "admin", admin.digest, ["admin"], app.state.node.clock())
+    await connection.commit()
+    async with asyncio.timeout(3):
+        while not app.state.node.live.keys.scopes:  # noqa: ASYNC110  # followed by looking
+            await asyncio.sleep(0.05)
+    page = await open_page(address)
+    await page.goto(f"{address}/admin?decision=r1")
+    await page.get_by_role("textbox", name="API key").fill(admin.text)
+    await page.keyboard.press("Enter")
+    await expect(page.locator("#decision tbody tr")).to_have_count(2)

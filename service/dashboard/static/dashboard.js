@@ -2,6 +2,7 @@
 
 import { dropKey, figures, hasKey, keepKey, KeyNeeded, Refused, rollback, Unanswered } from "./api.js";
 import { chart, together } from "./charts.js";
+import { DecisionCard } from "./decision.js";
 import { at, html, show } from "./element.js";
 import { count, duration, moment, percent, plural, signed } from "./format.js";
 import { Lineage } from "./lineage.js";
@@ -164,6 +165,8 @@ at("key").addEventListener("close", () => {
   connection();
 });
 
+const looked = new DecisionCard((said) => askKey(said));
+
 // The connection, as it is
 
 const NAMES = { connecting: "Connecting", live: "Live", stale: "Not updating", offline: "Offline", locked: "Locked" };
@@ -213,6 +216,7 @@ const poll = async () => {
     if (asked !== state.asked) return; // a newer request was made meanwhile
     Object.assign(state, { data, received: performance.now(), trouble: null, locked: false });
     draw(data);
+    looked.resume();
   } catch (error) {
     if (asked !== state.asked) return;
     if (error instanceof KeyNeeded) {
