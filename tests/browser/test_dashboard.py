@@ -397,3 +397,53 @@ async def test_a_linked_decision_waits_for_the_key(
     await page.get_by_role("textbox", name="API key").fill(admin.text)
     await page.keyboard.press("Enter")
     await expect(page.locator("#decision tbody tr")).to_have_count(2)
+
+
+async def test_an_article_is_taken_down_from_the_page_after_a_question(address: str, open_page: OpenPage) -> None:
+    await serve_lists(address)
+    page = await open_page(address)
+    row = page.locator("#articles li", has_text="Calm")
+    await row.get_by_role("button", name="Take down Calm").press("Enter")
+    dialog = page.get_by_role("dialog", name="Take down “Calm”?")
+    await expect(dialog.get_by_role("button", name="Keep it")).to_be_focused()
+    await page.keyboard.press("Enter")
+    await expect(dialog).to_be_hidden()
+    await expect(row.get_by_role("button")).to_be_focused()
+    await page.wait_for_timeout(2_500)  # the next figures do not take the focus away
+    await expect(row.get_by_role("button")).to_be_focused()
+    async with httpx.AsyncClient(base_url=address) as client:
+        assert (await client.get("/articles/a2")).status_code == 200
+        await page.keyboard.press("Enter")
+        await dialog.get_by_role("button", name="Take down", exact=True).click()
+        await expect(dialog).to_be_hidden()
+        await expect(row).to_contain_text("taken down")
+        assert (await client.get("/articles/a2")).status_code == 404
+        assert [item["article_id"] for item in (await client.post("/rank", json={"k": 2})).json()["items"]] == ["a1"]
+    await page.reload()
+    await expect(row).to_contain_text("taken down")
+    await expect(row.get_by_role("button")).to_have_count(0)
+    harmful = page.get_by_role("button", name="Take down </span><script>")
+    await harmful.click()
+    await expect(page.get_by_role("dialog")).to_contain_text("<script>window.harmed = 1</script>")
+    assert await page.evaluate("window.harmed") is None
+
+
+async def test_an_article_is_taken_down_from_a_decision(address: str, open_page: OpenPage) -> None:
+    await serve_lists(address)
+    page = await open_page(address)
+    await page.goto(f"{address}/admin?decision=r1")
+    row = page.locator("#decision tbody tr", has_text="Calm")
+    await row.get_by_role("button", name="Take down Calm").click()
+    await page.get_by_role("button", name="Take down", exact=True).click()
+    await expect(row).to_contain_text("taken down")
+    await expect(page.locator("#articles li", has_text="Calm")).to_contain_text("taken down")
+
+
+async def test_a_refused_take_down_says_why(address: str, open_page: OpenPage, document: Document) -> None:
+    document["articles"][0]["id"] = "ghost/1"  # the store behind it has no such article
+    page = await open_page(address, document)
+    await page.get_by_role("button", name="Take down Harbour bridge closes").click()
+    await page.get_by_role("button", name="Take down", exact=True).click()
+    await expect(page.locator("#takedown-trouble")).to_have_text("there is no article 'ghost/1'")
+    await page.keyboard.press("Escape")
+    await expect(page.locator("#articles")).not_to_contain_text("taken down")

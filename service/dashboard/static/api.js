@@ -20,6 +20,7 @@ const ask = async (path, options = {}, patience = PATIENCE) => {
   const response = await fetch(path, { ...options, headers, cache: "no-store", signal: AbortSignal.timeout(patience) }).catch((error) => {
     throw new Unanswered(error.message);
   });
+  if (response.status === 204) return null;
   if (response.ok) return response.json();
   const problem = await response.json().catch(() => ({}));
   const said = problem.detail || problem.title || `The service answered ${response.status}.`;
@@ -29,6 +30,7 @@ const ask = async (path, options = {}, patience = PATIENCE) => {
 
 export const figures = (hours) => ask(`admin/data?hours=${hours}`);
 export const decision = (id) => ask(`decisions/${encodeURIComponent(id)}`);
+export const withdraw = (id) => ask(`articles/${encodeURIComponent(id)}`, { method: "DELETE" });
 export const rollback = (to) => {
   const options = { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ to }) };
   return ask("admin/rollback", options, ROLLBACK_PATIENCE);

@@ -7,6 +7,7 @@ import { at, html, show } from "./element.js";
 import { count, duration, moment, percent, plural, signed } from "./format.js";
 import { Lineage } from "./lineage.js";
 import { articles, holdback, jobs, lead, liveDuel, returns } from "./panels.js";
+import { TakeDown } from "./takedown.js";
 
 const PERIOD = 2000; // milliseconds between requests
 const STALE = 7; // seconds without an answer after which the figures are no longer called live
@@ -149,6 +150,7 @@ const askKey = (said) => {
   trouble("key-trouble", hasKey() ? said : null);
   dropKey();
   at("rollback").close();
+  at("takedown").close();
   if (!at("key").open) at("key").showModal();
 };
 
@@ -166,6 +168,16 @@ at("key").addEventListener("close", () => {
 });
 
 const looked = new DecisionCard((said) => askKey(said));
+
+const takeDown = new TakeDown({
+  askKey: (said) => askKey(said),
+  done: () => {
+    articles(state.data, (id) => takeDown.knows(id));
+    looked.refresh();
+    poll();
+  },
+});
+for (const list of ["articles", "decision"]) takeDown.heed(at(list));
 
 // The connection, as it is
 
@@ -195,7 +207,7 @@ const draw = (data) => {
   lineage.set(data);
   drawTraffic(data);
   returns(data);
-  articles(data);
+  articles(data, (id) => takeDown.knows(id));
   jobs(data);
   at("main").setAttribute("aria-busy", "false");
 };

@@ -3,6 +3,7 @@
 import { decision, KeyNeeded, NotThere, Refused } from "./api.js";
 import { at, html, show } from "./element.js";
 import { count, plural, stamp } from "./format.js";
+import { keepingFocus, takeDownButton } from "./takedown.js";
 
 const PARAMETER = "decision"; // of the page's address: /admin?decision=REQUEST_ID
 
@@ -23,10 +24,9 @@ const PROOF = {
   null: ["skipped", "It cannot be derived again"],
 };
 
-const proof = ({ reproduced, reason }) => {
-  const [look, words] = PROOF[reproduced];
-  return html("p", { class: "proof" }, html("span", { class: `outcome ${look}` }, html("span", {}, reason === null ? words : `${words}: ${reason}.`)));
-};
+const finding = ({ reproduced, reason }) => (reason === null ? PROOF[reproduced][1] : `${PROOF[reproduced][1]}: ${reason}.`);
+
+const proof = (found) => html("p", { class: "proof" }, html("span", { class: `outcome ${PROOF[found.reproduced][0]}` }, html("span", {}, finding(found))));
 
 const figure = (name, value, digits) => html("td", { class: "number", "data-name": name }, value === null ? "–" : value.toFixed(digits).replace("-", "−"));
 
@@ -35,23 +35,24 @@ const row = (item) =>
     "tr",
     {},
     html("td", { class: "place" }, String(item.position + 1)),
-    html("td", { class: "article" }, html("span", { class: "name" }, item.title ?? item.article_id), html("span", { class: "of" }, [item.title === null ? "no longer stored" : item.article_id, item.withdrawn ? "taken down" : null].filter(Boolean).join(" · "))),
+    html("td", { class: "article" }, html("span", { class: "name" }, item.title ?? item.article_id), html("span", { class: "of" }, item.title === null ? "no longer stored" : item.article_id)),
     figure("current", item.current_score, 3),
     figure("explore", item.explore_score, 3),
     figure("propensity", item.propensity, 3),
     figure("credit", item.credit, 2),
     html("td", { class: "reason" }, item.reason),
     html("td", { class: "clicked" }, item.clicked ? "clicked" : ""),
+    html("td", { class: "act" }, item.withdrawn ? "taken down" : item.title === null ? "" : takeDownButton(item.article_id, item.title)),
   );
 
-const HEADS = [["", "Place"], ["", "Article"], ["number", "Current"], ["number", "Explore"], ["number", "Propensity"], ["number", "Credit"], ["", "Why"], ["", "Click"]];
+const HEADS = [["", "Place"], ["", "Article"], ["number", "Current"], ["number", "Explore"], ["number", "Propensity"], ["number", "Credit"], ["", "Why"], ["", "Click"], ["", html("span", { class: "unseen" }, "Take down")]];
 
 const table = (items) =>
   html(
     "table",
     { class: "slots" },
     html("caption", { class: "unseen" }, "The list as it was shown"),
-    html("thead", {}, html("tr", {}, HEADS.map(([look, name]) => html("th", { scope: "col", class: look }, name)))),
+    html("thead", {}, html("tr", {}, HEADS.map(([look, name]) => html("th", { scope: "col", class: look }, typeof name === "string" ? name : name.cloneNode(true))))),
     html("tbody", {}, items.map(row)),
   );
 
@@ -107,8 +108,14 @@ export class DecisionCard {
     this.draw();
   }
 
+  /** The same decision again, after one of its articles was taken down. */
+  refresh() {
+    if (this.found !== null) this.look(this.found.request_id);
+  }
+
   draw() {
-    show(at("decision"), this.found === null ? [] : shown(this.found));
+    keepingFocus(at("decision"), () => show(at("decision"), this.found === null ? [] : shown(this.found)));
+    at("decision-said").textContent = this.found === null ? "" : finding(this.found);
   }
 
   trouble(text) {
