@@ -15,7 +15,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from drn.types import DuelState, VersionKind
 from service.keys import new_key
-from service.store import keys, versions
+from service.store import keys, runs, versions
+from service.store.locks import Lock
+from service.store.notifications import Listener
 
 pytestmark = pytest.mark.browser
 
@@ -447,3 +449,48 @@ async def test_a_refused_take_down_says_why(address: str, open_page: OpenPage, d
     await expect(page.locator("#takedown-trouble")).to_have_text("there is no article 'ghost/1'")
     await page.keyboard.press("Escape")
     await expect(page.locator("#articles")).not_to_contain_text("taken down")
+
+
+async def test_without_a_learner_one_is_told_so(address: str, open_page: OpenPage) -> None:
+    page = await open_page(address)
+    await page.get_by_role("button", name="Minor update now").press("Enter")
+    said = page.locator("#run-said")
+    await expect(said).to_have_text("no learner is listening: start one with python -m jobs schedule.")
+    await expect(said).to_have_class("trouble")
+
+
+async def test_an_update_that_is_asked_for_is_followed_to_its_end(
+    address: str, app: FastAPI, open_page: OpenPage, connection: AsyncConnection, database_url: str
+) -> None:
+    clock = app.state.node.clock
+    page = await open_page(address)
+    said = page.locator("#run-said")
+    async with Listener(database_url, (runs.CHANNEL,), presence=Lock.LISTENING) as listener:
+        await listener.notices(0.05)
+        await page.get_by_role("button", name="Major update now").press("Enter")
+        await expect(said).to_have_text("Major update asked for.")
+        await expect(page.get_by_role("button", name="Major update now")).to_be_focused()
+        [notice] = await listener.notices(1)
+        assert runs.heard(notice.payload) == runs.Wish("major_retrain", 0)
+        run_id = await runs.open(connection, "major_retrain", clock())
+        await connection.commit()
+        await expect(said).to_have_text("Major update is running.", timeout=6_000)
+        await expect(page.locator("#jobs")).to_contain_text("Major update")
+        await runs.close(connection, run_id, "skipped", clock(), detail={"reason": "3 closed impressions; <b>10</b> needed"})
+        await connection.commit()
+        await expect(said).to_have_text("Major update skipped: 3 closed impressions; <b>10</b> needed.", timeout=6_000)
+
+
+async def test_a_learner_that_does_not_begin_is_not_waited_for_in_silence(
+    address: str, open_page: OpenPage, document: Document
+) -> None:
+    page = await open_page(address, document)
+    await page.clock.install()
+    answer = {"job": "minor_update", "behind": 10_000}
+    await page.route("**/admin/jobs/minor", lambda route: route.fulfill(status=202, json=answer))
+    await page.get_by_role("button", name="Minor update now").click()
+    await expect(page.locator("#run-said")).to_have_text("Minor update asked for.")
+    for _ in range(7):
+        await page.clock.run_for(2_000)
+        await asyncio.sleep(0.1)
+    await expect(page.locator("#run-said")).to_contain_text("no learner has begun it")

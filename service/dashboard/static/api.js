@@ -31,7 +31,6 @@ const ask = async (path, options = {}, patience = PATIENCE) => {
 export const figures = (hours) => ask(`admin/data?hours=${hours}`);
 export const decision = (id) => ask(`decisions/${encodeURIComponent(id)}`);
 export const withdraw = (id) => ask(`articles/${encodeURIComponent(id)}`, { method: "DELETE" });
-export const rollback = (to) => {
-  const options = { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ to }) };
-  return ask("admin/rollback", options, ROLLBACK_PATIENCE);
-};
+const posting = (body) => ({ method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
+export const rollback = (to) => ask("admin/rollback", posting({ to }), ROLLBACK_PATIENCE);
+export const runNow = (update) => ask(`admin/jobs/${update}`, posting({}));

@@ -7,6 +7,7 @@ import { at, html, show } from "./element.js";
 import { count, duration, moment, percent, plural, signed } from "./format.js";
 import { Lineage } from "./lineage.js";
 import { articles, holdback, jobs, lead, liveDuel, returns } from "./panels.js";
+import { RunNow } from "./run.js";
 import { TakeDown } from "./takedown.js";
 
 const PERIOD = 2000; // milliseconds between requests
@@ -179,6 +180,8 @@ const takeDown = new TakeDown({
 });
 for (const list of ["articles", "decision"]) takeDown.heed(at(list));
 
+const running = new RunNow({ askKey: (said) => askKey(said), done: () => poll() });
+
 // The connection, as it is
 
 const NAMES = { connecting: "Connecting", live: "Live", stale: "Not updating", offline: "Offline", locked: "Locked" };
@@ -209,6 +212,7 @@ const draw = (data) => {
   returns(data);
   articles(data, (id) => takeDown.knows(id));
   jobs(data);
+  running.draw(data);
   at("main").setAttribute("aria-busy", "false");
 };
 
