@@ -208,14 +208,18 @@ async def heeding(learner: Learner, scheduler: AsyncIOScheduler) -> AsyncIterato
 async def heed(learner: Learner, scheduler: AsyncIOScheduler, listener: Listener) -> None:
     """Fulfils wishes as they come. The next scheduled run is a period later, whichever learner takes the wish up."""
     periods = {task.name: timedelta(seconds=task.period) for task in learner.tasks}
-    async with asyncio.TaskGroup() as group:
-        while True:
-            for notice in await listener.notices(LISTEN_SECONDS):
-                if (wish := runs.heard(notice.payload)) is None:
-                    log.warning("a wish that this release does not know", wish=notice.payload)
-                    continue
-                scheduler.modify_job(wish.job, next_run_time=learner.clock() + periods[wish.job])
-                group.create_task(learner.fulfil(wish))
+    try:
+        async with asyncio.TaskGroup() as group:
+            while True:
+                for notice in await listener.notices(LISTEN_SECONDS):
+                    if (wish := runs.heard(notice.payload)) is None:
+                        log.warning("a wish that this release does not know", wish=notice.payload)
+                        continue
+                    scheduler.modify_job(wish.job, next_run_time=learner.clock() + periods[wish.job])
+                    group.create_task(learner.fulfil(wish))
+    except Exception:
+        log.exception("wishes are no longer heard")
+        await listener.close()  # nobody must believe that they are
 
 
 async def serve(learner: Learner) -> None:

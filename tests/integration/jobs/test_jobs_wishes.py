@@ -83,6 +83,15 @@ async def test_a_learner_survives_wishes_that_it_does_not_know(site: Any) -> Non
     assert {row.job for row in await site.runs()} == {"first_version", "major_retrain"}
 
 
+async def test_a_learner_that_hears_no_more_is_not_taken_for_one_that_does(site: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = learner(site)
+    async with heeding(own, await own.schedule()):
+        await listening(site.engine, True)
+        monkeypatch.setattr(runs, "heard", lambda _: Wish("no such job", 0))
+        await run_now(site.node, Update.MINOR)
+        await listening(site.engine, False)
+
+
 async def test_nobody_is_asked_where_nobody_listens(site: Any) -> None:
     with pytest.raises(Unprocessable, match="no learner is listening"):
         await run_now(site.node, Update.MINOR)
