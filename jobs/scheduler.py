@@ -2,7 +2,8 @@
 
 import asyncio
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -23,12 +24,16 @@ from jobs.major_retrain import major_retrain
 from jobs.minor_update import MINOR
 from jobs.runner import Clock, Job, Outcome, Published
 from jobs.settings import LearnerSettings
-from service.store import runs
+from service.store import locks, runs
 from service.store.engine import reading, writing
 from service.store.errors import StoreUnavailable
+from service.store.locks import Lock
+from service.store.notifications import Listener
+from service.store.runs import Wish
 
 SLACK = 0.9  # of a period: a run of another learner that is younger than this counts as this one's
 HOUR = 3_600.0
+LISTEN_SECONDS = 1.0  # after which a connection that was lost is made again
 
 log = structlog.get_logger()
 
@@ -88,11 +93,20 @@ class Learner:
         return scheduler
 
     async def tick(self, task: Task) -> None:
-        """Runs what is due. A failure is in the ledger and in the log, and the next tick tries again.
+        """Runs what is due."""
+        await self.attempt(task, self.work_if_due(task))
+
+    async def fulfil(self, wish: Wish) -> None:
+        """Runs what was asked for, due or not."""
+        task = next(task for task in self.tasks if task.name == wish.job)
+        await self.attempt(task, self.work_unless_begun(task, wish))
+
+    async def attempt(self, task: Task, working: Coroutine[Any, Any, None]) -> None:
+        """A failure is in the ledger and in the log, and the next tick tries again.
 
         APScheduler cancels its jobs when it ends; a transaction at work must not end in the middle, so it is shielded.
         """
-        work = asyncio.ensure_future(self.work_if_due(task))
+        work = asyncio.ensure_future(working)
         self.running.add(work)
         work.add_done_callback(self.running.discard)
         try:
@@ -107,6 +121,17 @@ class Learner:
     async def work_if_due(self, task: Task) -> None:
         if not self.stopping and due(await self.last_started(task.name), self.clock(), task.period):
             await task.work()
+
+    async def work_unless_begun(self, task: Task, wish: Wish) -> None:
+        """Every learner hears a wish: one takes it up, and a run that has begun since it was uttered fulfils it."""
+        async with taken_up(self.engine, wish) as ours:
+            if ours and not self.stopping and await self.newest_run(task.name) == wish.behind:
+                await task.work()
+
+    async def newest_run(self, name: str) -> int:
+        async with reading(self.engine) as connection:
+            run = await runs.newest(connection, name)
+        return run.id if run else 0
 
     async def last_started(self, name: str) -> datetime | None:
         async with reading(self.engine) as connection:
@@ -149,9 +174,52 @@ class Learner:
             await asyncio.wait(self.running)
 
 
+@asynccontextmanager
+async def taken_up(engine: AsyncEngine, wish: Wish) -> AsyncIterator[bool]:
+    """Whether the wish could be taken up; if so it is held, by a connection of its own, until the block ends."""
+    async with engine.connect() as connection:
+        await connection.execution_options(isolation_level="AUTOCOMMIT")
+        ours = await locks.try_hold_wish(connection, str(wish))
+        try:
+            yield ours
+        finally:
+            if ours:
+                await locks.release_wish(connection, str(wish))
+
+
 def due(last: datetime | None, now: datetime, period: float) -> bool:
     """Whether it is time again. With several learners each ticks, but only the first of a period finds the job due."""
     return last is None or now - last >= timedelta(seconds=SLACK * period)
+
+
+@asynccontextmanager
+async def heeding(learner: Learner, scheduler: AsyncIOScheduler) -> AsyncIterator[None]:
+    """Within it, and as long as PostgreSQL is there, the learner can be asked for a run, and others can see that it can."""
+    url = learner.engine.url.render_as_string(hide_password=False)
+    async with Listener(url, (runs.CHANNEL,), presence=Lock.LISTENING) as listener:
+        task = asyncio.create_task(heed(learner, scheduler, listener), name="wishes")
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.wait({task})
+
+
+async def heed(learner: Learner, scheduler: AsyncIOScheduler, listener: Listener) -> None:
+    """Fulfils wishes as they come. The next scheduled run is a period later, whichever learner takes the wish up."""
+    periods = {task.name: timedelta(seconds=task.period) for task in learner.tasks}
+    try:
+        async with asyncio.TaskGroup() as group:
+            while True:
+                for notice in await listener.notices(LISTEN_SECONDS):
+                    if (wish := runs.heard(notice.payload)) is None:
+                        log.warning("a wish that this release does not know", wish=notice.payload)
+                        continue
+                    scheduler.modify_job(wish.job, next_run_time=learner.clock() + periods[wish.job])
+                    group.create_task(learner.fulfil(wish))
+    except Exception:
+        log.exception("wishes are no longer heard")
+        await listener.close()  # nobody must believe that they are
 
 
 async def serve(learner: Learner) -> None:
@@ -165,7 +233,8 @@ async def serve(learner: Learner) -> None:
     scheduler = await learner.schedule()
     scheduler.start()
     log.info("learning", minor_period=learner.config.minor_period, major_period=learner.config.major_period)
-    await asked_to_end.wait()
+    async with heeding(learner, scheduler):
+        await asked_to_end.wait()
     scheduler.pause()
     await learner.end()
     scheduler.shutdown(wait=False)

@@ -223,12 +223,15 @@ class Slot(BaseModel):
     """One place of a served list."""
 
     article_id: str
+    title: str | None = Field(description="as of now; null if no article of this id is stored")
+    withdrawn: bool | None = Field(description="whether it is taken down by now; null likewise")
     position: int
     reason: Literal["ranked", "pinned"]
     current_score: float | None = Field(description="Q of the current network; null if the row is damaged")
     explore_score: float | None = Field(description="Q of the explore network; null if the row is damaged")
     credit: float = Field(description="explore's share of a click here: P_explore / (P_explore + P_current)")
     propensity: float = Field(description="probability of this article in this place, given the places above")
+    clicked: bool = Field(description="whether a click in this list has been reported")
     features: dict[str, Any] = Field(
         description="what the networks saw of this article, by feature name; zeros left out, all if they cannot be read"
     )

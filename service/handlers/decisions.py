@@ -1,6 +1,6 @@
-"""One logged decision, and the same derived again from its row."""
+"""One logged decision, the same derived again from its row, and what is known of its articles by now."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
@@ -17,7 +17,8 @@ from drn.versions import Version
 from service.deadline import within
 from service.errors import NotFound
 from service.node import Node
-from service.store import versions
+from service.store import articles, feedback, versions
+from service.store.articles import Headline
 from service.store.engine import reading
 from service.store.errors import NoSuchVersion, WeightsPruned
 from service.store.outlines import outline
@@ -33,6 +34,14 @@ class Decision:
     config: Config
     reproduced: bool | None  # None: it could not be tried
     reason: str | None  # why not, or what differs
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Afterwards:
+    """What is known by now of the articles of a list. No decision is derived from it."""
+
+    headlines: Mapping[str, Headline]
+    clicked: frozenset[str]
 
 
 async def decide_again(node: Node, request_id: str) -> Decision:
@@ -68,6 +77,21 @@ async def outlined(node: Node, request_id: str, reason: str) -> Decision:
     if impression is None:  # erased in this very moment
         raise missing(request_id)
     return Decision(impression, node.config, None, reason)
+
+
+async def afterwards(node: Node, impression: Impression) -> Afterwards:
+    """
+    Raises:
+        Unavailable: the store does not answer.
+    """
+
+    async def work() -> Afterwards:
+        async with reading(node.engine) as connection:
+            headlines = await articles.headlines(connection, impression.article_ids)
+            events = await feedback.events_of(connection, [impression.request_id])
+        return Afterwards(headlines, frozenset(event.article_id for event in events if event.type == "click"))
+
+    return await within(node.settings.store_timeout, work())
 
 
 def missing(request_id: str) -> NotFound:
@@ -108,8 +132,8 @@ def first_difference(served: Impression, again: Impression) -> str | None:
     return None
 
 
-def described(decision: Decision) -> dict[str, Any]:
-    """The decision for a person: every shown article with both scores and each feature by name."""
+def described(decision: Decision, by_now: Afterwards) -> dict[str, Any]:
+    """The decision for a person: every shown article with its title, both scores and each feature by name."""
     impression = decision.impression
     inputs = readable(impression.observation, decision.config)
     return {
@@ -125,7 +149,7 @@ def described(decision: Decision) -> dict[str, Any]:
         "unknown": list(impression.unknown),
         "fallback": impression.fallback,
         "reader_features": dict(reader_features(inputs, decision.config)) if inputs else {},
-        "items": list(slots(impression, inputs, decision.config)),
+        "items": list(slots(impression, inputs, decision.config, by_now)),
         "reproduced": decision.reproduced,
         "reason": decision.reason,
     }
@@ -139,17 +163,22 @@ def readable(observation: Observation, config: Config) -> Inputs | None:
     return encode(observation, config)
 
 
-def slots(impression: Impression, inputs: Inputs | None, config: Config) -> Iterator[dict[str, Any]]:
+def slots(impression: Impression, inputs: Inputs | None, config: Config, by_now: Afterwards) -> Iterator[dict[str, Any]]:
     merged = impression.interleaving
     for position, index in enumerate(merged.shown.tolist()):
+        article_id = impression.candidates[index]
+        headline = by_now.headlines.get(article_id)
         yield {
-            "article_id": impression.candidates[index],
+            "article_id": article_id,
+            "title": headline.title if headline else None,
+            "withdrawn": headline.withdrawn if headline else None,
             "position": position,
             "reason": "pinned" if merged.pinned[position] else "ranked",
             "current_score": float(impression.current_scores[index]),
             "explore_score": float(impression.explore_scores[index]),
             "credit": float(merged.credit[position]),
             "propensity": float(merged.propensity[position]),
+            "clicked": article_id in by_now.clicked,
             "features": article_features(inputs, index, config) if inputs else {},
         }
 

@@ -1,8 +1,9 @@
-"""GET /admin and its files, GET /admin/data, POST /admin/rollback."""
+"""GET /admin and its files, GET /admin/data, POST /admin/rollback, POST /admin/jobs/{update}."""
 
 import mimetypes
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import orjson
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -11,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from service.dashboard.figures import Figures
 from service.dashboard.rollback import LEARNER_SECONDS, roll_back
+from service.dashboard.run_now import Update, run_now
 from service.deadline import within
 from service.dependencies import CurrentNode, needs
 from service.errors import NotFound
@@ -40,6 +42,19 @@ class RollbackBody(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     to: int = Field(ge=1, le=2**63 - 1, description="id of the version whose current network is to be served again")
+
+
+class RunBody(BaseModel):
+    """An empty object: no other site can make a visitor's browser send one."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class RunAnswer(BaseModel):
+    """The run that begins now is the one of this job behind that one."""
+
+    job: Literal["minor_update", "major_retrain"]
+    behind: int = Field(description="id of the job's newest run so far, 0 if there is none")
 
 
 def figures(request: Request, node: CurrentNode) -> Figures:
@@ -91,5 +106,18 @@ async def post_rollback(body: RollbackBody, node: CurrentNode) -> Response:
     return json({"version": await within(ROLLBACK_SECONDS, roll_back(node, body.to))})
 
 
-def json(content: object) -> Response:
-    return Response(orjson.dumps(content), media_type="application/json", headers={"Cache-Control": "no-store"})
+@router.post(
+    "/admin/jobs/{update}",
+    summary="Have a learner make a minor or a major update now",
+    status_code=202,
+    response_model=None,
+    responses={202: {"model": RunAnswer}, **responses(400, 401, 403, 413, 415, 422, 503)},
+    dependencies=needs(Scope.ADMIN),
+)
+async def post_job(update: Update, body: RunBody, node: CurrentNode) -> Response:  # noqa: ARG001  # asked for by its type
+    """A learner begins at once; its row among the job runs says what comes of it. 422 if no learner listens, or one is at it."""
+    return json(asdict(await within(node.settings.store_timeout, run_now(node, update))), 202)
+
+
+def json(content: object, status: int = 200) -> Response:
+    return Response(orjson.dumps(content), status, media_type="application/json", headers={"Cache-Control": "no-store"})

@@ -6,7 +6,7 @@ import orjson
 from fastapi import APIRouter, Path, Response
 
 from service.dependencies import CurrentNode, needs
-from service.handlers.decisions import decide_again, described
+from service.handlers.decisions import afterwards, decide_again, described
 from service.keys import Scope
 from service.routes.problems import responses
 from service.schemas import PRINTABLE, DecisionAnswer
@@ -24,5 +24,7 @@ router = APIRouter(tags=["decisions"])
 async def get_decision(
     request_id: Annotated[str, Path(min_length=1, max_length=200, pattern=PRINTABLE)], node: CurrentNode
 ) -> Response:
-    """From the logged row alone: features as used, version and seed. Nothing is looked up as of now."""
-    return Response(orjson.dumps(described(await decide_again(node, request_id))), media_type="application/json")
+    """From the logged row alone: features as used, version and seed. Titles and clicks stand beside it, as of now."""
+    decision = await decide_again(node, request_id)
+    by_now = await afterwards(node, decision.impression)
+    return Response(orjson.dumps(described(decision, by_now)), media_type="application/json")

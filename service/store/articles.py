@@ -3,6 +3,7 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 import numpy as np
 from sqlalchemy import Row, Text, bindparam, func, select, text, update
@@ -36,6 +37,11 @@ BATCH = 500  # articles per statement: what a process writes at once keeps its r
 class StoredArticle:
     article: Article
     revision: int
+    withdrawn: bool
+
+
+class Headline(NamedTuple):
+    title: str
     withdrawn: bool
 
 
@@ -87,6 +93,13 @@ async def present(connection: AsyncConnection, article_ids: Collection[str]) -> 
     wanted = bindparam("ids", list(article_ids), type_=ARRAY(Text))
     query = select(articles.c.id).where(articles.c.id == wanted.any_(), articles.c.withdrawn_at.is_(None))
     return set(await connection.scalars(query))
+
+
+async def headlines(connection: AsyncConnection, article_ids: Collection[str]) -> dict[str, Headline]:
+    """The titles of those of the ids that name an article, withdrawn ones too."""
+    wanted = bindparam("ids", list(article_ids), type_=ARRAY(Text))
+    query = select(articles.c.id, articles.c.title, articles.c.withdrawn_at).where(articles.c.id == wanted.any_())
+    return {row.id: Headline(row.title, row.withdrawn_at is not None) for row in await connection.execute(query)}
 
 
 async def withdraw(connection: AsyncConnection, article_id: str, now: datetime) -> bool:

@@ -83,6 +83,7 @@ class ShownArticle:
     shown: int
     clicks: int
     pinned: bool
+    withdrawn: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,6 +247,7 @@ async def most_shown(connection: AsyncConnection, since: datetime, newest: int, 
             func.count().label("shown"),
             func.count(clicked.c.article_id).label("clicks"),
             func.bool_or(slots.c.pinned).label("pinned"),
+            articles.c.withdrawn_at.is_not(None).label("withdrawn"),
         )
         .select_from(slots)
         .join(articles, articles.c.id == slots.c.article_id)
@@ -255,7 +257,7 @@ async def most_shown(connection: AsyncConnection, since: datetime, newest: int, 
         .limit(limit)
     )
     return [
-        ShownArticle(row.id, row.title, row.category, row.shown, row.clicks, bool(row.pinned))
+        ShownArticle(row.id, row.title, row.category, row.shown, row.clicks, bool(row.pinned), row.withdrawn)
         for row in await connection.execute(query)
     ]
 

@@ -1,6 +1,7 @@
 """Advisory locks: who may learn, who may retrain, and when the log has no writer in flight."""
 
 from enum import IntEnum
+from zlib import crc32
 
 from psycopg.errors import LockNotAvailable
 from sqlalchemy import text
@@ -11,6 +12,7 @@ from service.store.errors import Occupied
 
 NAMESPACE = 0x64726E  # "drn": advisory locks are one space for everyone who uses the database
 RUNS = NAMESPACE + 1  # a lock for every run in the ledger, by its id: it lives as long as somebody holds it
+WISHES = NAMESPACE + 2  # a lock for every wish for a run: it is for one learner to fulfil
 
 
 class Lock(IntEnum):
@@ -22,6 +24,7 @@ class Lock(IntEnum):
     MIGRATE = 6
     COUNTS = 7  # one process at a time counts the log by the hour
     UPKEEP = 8  # one retention run at a time, for as long as it takes
+    LISTENING = 9  # shared by every learner that can be asked for a run, for as long as it listens
 
 
 LEARN, RETRAIN, UPKEEP = Lock.LEARN, Lock.RETRAIN, Lock.UPKEEP
@@ -65,6 +68,28 @@ async def release_session(connection: AsyncConnection, lock: Lock) -> None:
     await connection.execute(text("SELECT pg_advisory_unlock(:namespace, :lock)"), {"namespace": NAMESPACE, "lock": int(lock)})
 
 
+async def is_held(connection: AsyncConnection, lock: Lock) -> bool:
+    """Whether anybody has the lock, alone or shared."""
+    return await anybody_holds(connection, NAMESPACE, int(lock))
+
+
+async def lives(connection: AsyncConnection, run_id: int) -> bool:
+    """Whether the process that carries out this run is there."""
+    return await anybody_holds(connection, RUNS, run_key(run_id))
+
+
+async def anybody_holds(connection: AsyncConnection, namespace: int, key: int) -> bool:
+    """To look is not to try: of two who try a lock that nobody has, one would find it taken by the other."""
+    query = text("""
+        SELECT EXISTS (
+            SELECT FROM pg_locks JOIN pg_database ON pg_database.oid = pg_locks.database
+            WHERE datname = current_database() AND locktype = 'advisory' AND granted
+                AND classid::bigint = :namespace AND objid::bigint = :key AND objsubid = 2
+        )
+    """)
+    return bool(await connection.scalar(query, {"namespace": namespace, "key": key}))
+
+
 async def hold_run(connection: AsyncConnection, run_id: int) -> None:
     """Says that this run lives, until the connection closes or `release_run`."""
     await connection.execute(text("SELECT pg_advisory_lock(:namespace, :run)"), {"namespace": RUNS, "run": run_key(run_id)})
@@ -72,6 +97,20 @@ async def hold_run(connection: AsyncConnection, run_id: int) -> None:
 
 async def release_run(connection: AsyncConnection, run_id: int) -> None:
     await connection.execute(text("SELECT pg_advisory_unlock(:namespace, :run)"), {"namespace": RUNS, "run": run_key(run_id)})
+
+
+async def try_hold_wish(connection: AsyncConnection, wish: str) -> bool:
+    """Takes the wish up until the connection closes or `release_wish`, unless another learner has."""
+    query = text("SELECT pg_try_advisory_lock(:namespace, :wish)")
+    return bool(await connection.scalar(query, {"namespace": WISHES, "wish": wish_key(wish)}))
+
+
+async def release_wish(connection: AsyncConnection, wish: str) -> None:
+    await connection.execute(text("SELECT pg_advisory_unlock(:namespace, :wish)"), {"namespace": WISHES, "wish": wish_key(wish)})
+
+
+def wish_key(wish: str) -> int:
+    return crc32(wish.encode()) % 2**31
 
 
 def run_key(run_id: int) -> int:

@@ -8,8 +8,22 @@ from typing import Any
 from sqlalchemy import Integer, cast, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from service.store.locks import RUNS
+from service.store.locks import RUNS, lives
 from service.store.tables import job_runs
+
+CHANNEL = "drn_runs"
+ASKABLE = ("minor_update", "major_retrain")  # the jobs that a person may ask for
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """Somebody wants a job to run now. `behind`: its newest run at that time (0: none); a later one fulfils the wish."""
+
+    job: str
+    behind: int
+
+    def __str__(self) -> str:
+        return f"{self.job} {self.behind}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,3 +87,24 @@ async def listing(connection: AsyncConnection, limit: int = 100, job: str | None
     if job is not None:
         query = query.where(job_runs.c.job == job)
     return [Run(**row._mapping) for row in await connection.execute(query)]
+
+
+async def newest(connection: AsyncConnection, job: str) -> Run | None:
+    """The run of this job that was begun last."""
+    return next(iter(await listing(connection, 1, job)), None)
+
+
+async def under_way(connection: AsyncConnection, run: Run) -> bool:
+    """Whether it goes on; a row that its process left open when it died does not."""
+    return run.ended_at is None and await lives(connection, run.id)
+
+
+async def ask(connection: AsyncConnection, wish: Wish) -> None:
+    """Tells every learner that listens, as soon as the transaction commits."""
+    await connection.execute(select(func.pg_notify(CHANNEL, str(wish))))
+
+
+def heard(payload: str) -> Wish | None:
+    """The wish that was told; None if it is none that this release knows."""
+    job, _, behind = payload.partition(" ")
+    return Wish(job, int(behind)) if job in ASKABLE and behind.isdecimal() else None

@@ -249,6 +249,14 @@ def document() -> Document:
         ],
         "recent": 200,
         "articles": [
-            {"id": "a1", "title": "Harbour bridge closes", "category": "city", "shown": 40, "clicks": 4, "pinned": True}
+            {
+                "id": "a1",
+                "title": "Harbour bridge closes",
+                "category": "city",
+                "shown": 40,
+                "clicks": 4,
+                "pinned": True,
+                "withdrawn": False,
+            }
         ],
     }

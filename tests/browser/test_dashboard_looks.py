@@ -77,6 +77,41 @@ async def test_a_phone_scrolls_down_and_never_sideways(
         assert box["x"] + box["width"] <= PHONE["width"]
 
 
+async def test_a_decision_fits_a_phone(address: str, open_page: OpenPage, document: Document) -> None:
+    page = await open_page(address, document, viewport=PHONE, has_touch=True, is_mobile=True)
+    item = {
+        "article_id": "unbreakable" * 18,
+        "title": "Unbreakable" * 30,
+        "withdrawn": False,
+        "position": 0,
+        "reason": "ranked",
+        "current_score": -1234.5,
+        "explore_score": None,
+        "credit": 0.5,
+        "propensity": 1.0,
+        "clicked": True,
+    }
+    found = {
+        "request_id": "r" * 200,
+        "at": "2026-11-22T10:00:00Z",
+        "user_id": "u" * 200,
+        "model_version": 36,
+        "explore": False,
+        "context": {"device": "mobile", "surface": ""},
+        "candidates": ["a1"],
+        "unknown": ["ghost" * 40],
+        "fallback": None,
+        "items": [item, item | {"position": 1, "title": None}],
+        "reproduced": False,
+        "reason": "the derived list is " + "other" * 40,
+    }
+    await page.route("**/decisions/*", lambda route: route.fulfill(json=found))
+    await page.get_by_role("textbox", name="Request id").fill("r" * 200)
+    await page.keyboard.press("Enter")
+    await expect(page.locator("#decision tbody tr")).to_have_count(2)
+    assert await page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
+
+
 async def test_colours_follow_the_colour_scheme_at_once(address: str, open_page: OpenPage, document: Document) -> None:
     page = await open_page(address, document, color_scheme="light")
     await expect(page.locator("#ctr canvas")).to_be_visible()
@@ -126,12 +161,13 @@ async def test_everything_that_can_be_operated_is_reached_by_tab_and_named(
     reached = []
     focused = """() => {
         const here = document.activeElement;
-        return here.getAttribute("aria-label") ?? here.closest("label, a, button")?.textContent;
+        return here.getAttribute("aria-label") ?? (here.labels?.[0] ?? here.closest("a, button"))?.textContent;
     }"""
-    for _ in range(6):
+    for _ in range(12):
         await page.keyboard.press("Tab")
         reached.append(await page.evaluate(focused))
-    for name in ("Skip to the figures", "24 h", "Version 30, a rollback", "Roll back to this version"):
+    of_parts = ("Skip to the figures", "24 h", "Version 30, a rollback", "Roll back to this version")
+    for name in (*of_parts, "Take down Harbour bridge closes", "Request id", "Look up", "Minor update now", "Major update now"):
         assert name in reached
     for chart in ("wins-mean", "wins-bars", "ctr"):
         assert len(await page.locator(f"#{chart}").get_attribute("aria-label") or "") > 30

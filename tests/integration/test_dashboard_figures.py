@@ -25,7 +25,8 @@ from service.settings import Settings
 from service.store import articles, dashboard, duels, keys, locks, runs, versions
 from service.store.dashboard import Outcome, Score
 from service.store.impressions import ImpressionWriter
-from service.store.locks import LEARN
+from service.store.locks import LEARN, Lock
+from service.store.notifications import Listener
 from service.store.tables import duel_outcomes
 
 Make = Callable[..., Any]
@@ -183,6 +184,48 @@ async def test_another_site_cannot_roll_back_through_a_visitors_browser(
     )
 
 
+async def test_a_run_is_asked_for_where_a_learner_listens_and_none_is_at_it(
+    client: httpx.AsyncClient, connection: AsyncConnection, database_url: str
+) -> None:
+    answer = await client.post("/admin/jobs/minor", json={})
+    assert answer.status_code == 422
+    assert answer.json()["detail"] == "no learner is listening: start one with python -m jobs schedule"
+    async with Listener(database_url, (runs.CHANNEL,), presence=Lock.LISTENING) as listener:
+        await listener.notices(0.05)
+        answer = await client.post("/admin/jobs/major", json={})
+        assert (answer.status_code, answer.json()) == (202, {"job": "major_retrain", "behind": 0})
+        assert await listener.notices(1) == [("drn_runs", "major_retrain 0")]
+        left = await runs.open(connection, "minor_update", datetime.now(UTC))  # by a process that died
+        await connection.commit()
+        assert (await client.post("/admin/jobs/minor", json={})).json() == {"job": "minor_update", "behind": left}
+        await locks.hold_run(connection, left)
+        answer = await client.post("/admin/jobs/minor", json={})
+        assert (answer.status_code, answer.json()["detail"]) == (422, "a minor update is under way already")
+        await locks.release_run(connection, left)
+        await connection.rollback()
+        assert len(await listener.notices(1)) == 1
+        assert await listener.notices(0.1) == []
+    assert (await client.post("/admin/jobs/minor", json={})).status_code == 422
+
+
+@pytest.mark.parametrize(
+    ("path", "content", "kind", "status"),
+    [
+        ("minor", "{}", "text/plain", 415),  # what a form of another site can send
+        ("minor", "", "application/x-www-form-urlencoded", 415),
+        ("minor", '{"now": true}', "application/json", 422),
+        ("minor", "[]", "application/json", 422),
+        ("rollback", "{}", "application/json", 422),
+    ],
+)
+async def test_a_wish_that_makes_no_sense_is_refused(
+    client: httpx.AsyncClient, path: str, content: str, kind: str, status: int
+) -> None:
+    answer = await client.post(f"/admin/jobs/{path}", content=content, headers={"content-type": kind})
+    assert answer.status_code == status
+    assert "listening" not in answer.json()["detail"]
+
+
 async def test_with_keys_the_figures_need_the_admin_scope_and_the_page_does_not(
     database_url: str, connection: AsyncConnection
 ) -> None:
@@ -197,7 +240,11 @@ async def test_with_keys_the_figures_need_the_admin_scope_and_the_page_does_not(
         app.router.lifespan_context(app),
         httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://drn") as client,
     ):
-        for method, path, body in (("GET", "/admin/data", None), ("POST", "/admin/rollback", {"to": 1})):
+        for method, path, body in (
+            ("GET", "/admin/data", None),
+            ("POST", "/admin/rollback", {"to": 1}),
+            ("POST", "/admin/jobs/minor", {}),
+        ):
             for key, status in ((None, 401), ("drn_wrong", 401), (ranker.text, 403)):
                 headers = {"authorization": f"Bearer {key}"} if key else {}
                 assert (await client.request(method, path, json=body, headers=headers)).status_code == status

@@ -133,9 +133,10 @@ async def test_most_shown_takes_the_newest_lists_and_their_clicks(
     await writer.write(make_impression("r1", noon))  # shows a4, a3, a2; a3 is pinned
     await writer.write(make_impression("r2", noon, n=4, k=1))  # shows a3
     await feedback.record(connection, [make_event("e1", "a3", request_id="r2")], "w1", noon)
+    assert await articles.withdraw(connection, "a2", noon)
     assert await dashboard.most_shown(connection, noon - DAY, newest=2, limit=2) == [
-        ShownArticle("a3", "Title <3>", "c", shown=2, clicks=1, pinned=True),
-        ShownArticle("a2", "Title <2>", "c", shown=1, clicks=0, pinned=False),
+        ShownArticle("a3", "Title <3>", "c", shown=2, clicks=1, pinned=True, withdrawn=False),
+        ShownArticle("a2", "Title <2>", "c", shown=1, clicks=0, pinned=False, withdrawn=True),
     ]
     assert await dashboard.most_shown(connection, noon + DAY, newest=2, limit=2) == []
 

@@ -295,6 +295,40 @@ async def test_commits_wake_those_who_listen(engine: AsyncEngine, database_url: 
         assert await listener.wait(1) | await listener.wait(0.2) == {"drn_keys", "drn_erasures"}
 
 
+async def test_others_see_that_somebody_listens(connection: AsyncConnection, database_url: str) -> None:
+    assert not await locks.is_held(connection, locks.Lock.LISTENING)
+    async with (
+        Listener(database_url, (runs.CHANNEL,), presence=locks.Lock.LISTENING) as first,
+        Listener(database_url, (runs.CHANNEL,), presence=locks.Lock.LISTENING) as second,
+    ):
+        await first.notices(0.05)
+        await second.notices(0.05)
+        assert await locks.is_held(connection, locks.Lock.LISTENING)
+        assert not await locks.is_held(connection, locks.Lock.LEARN)
+        await first.close()
+        assert await locks.is_held(connection, locks.Lock.LISTENING)
+    async with asyncio.timeout(2):
+        while await locks.is_held(connection, locks.Lock.LISTENING):  # noqa: ASYNC110  # a server process takes a moment to end
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("payload", ["", "minor_update", "minor_update x", "minor_update -1", "prune 3", " 3"])
+def test_a_wish_of_another_release_is_none(payload: str) -> None:
+    assert runs.heard(payload) is None
+    assert runs.heard(str(runs.Wish("major_retrain", 7))) == runs.Wish("major_retrain", 7)
+
+
+async def test_a_wish_is_for_one_learner(engine: AsyncEngine) -> None:
+    async with engine.connect() as one, engine.connect() as other:
+        assert await locks.try_hold_wish(one, "minor_update 1")
+        assert not await locks.try_hold_wish(other, "minor_update 1")
+        assert await locks.try_hold_wish(other, "minor_update 2")
+        await locks.release_wish(one, "minor_update 1")
+        assert await locks.try_hold_wish(other, "minor_update 1")
+        for wish in ("minor_update 1", "minor_update 2"):
+            await locks.release_wish(other, wish)
+
+
 async def test_a_listener_whose_connection_was_killed_listens_again(
     engine: AsyncEngine, database_url: str, noon: datetime
 ) -> None:

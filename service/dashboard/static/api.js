@@ -1,4 +1,4 @@
-// The two requests of the page. A key, where one is needed, lives in this tab's session storage and nowhere else.
+// The requests of the page. A key, where one is needed, lives in this tab's session storage and nowhere else.
 
 const KEY = "drn.admin.key";
 const PATIENCE = 8000; // milliseconds; the server gives up on a slow query before that and says so
@@ -6,6 +6,7 @@ const ROLLBACK_PATIENCE = 15000; // likewise; the server waits up to ten seconds
 
 export class KeyNeeded extends Error {}
 export class Refused extends Error {}
+export class NotThere extends Refused {}
 export class Unanswered extends Error {}
 
 export const keepKey = (key) => sessionStorage.setItem(KEY, key);
@@ -19,15 +20,17 @@ const ask = async (path, options = {}, patience = PATIENCE) => {
   const response = await fetch(path, { ...options, headers, cache: "no-store", signal: AbortSignal.timeout(patience) }).catch((error) => {
     throw new Unanswered(error.message);
   });
+  if (response.status === 204) return null;
   if (response.ok) return response.json();
   const problem = await response.json().catch(() => ({}));
   const said = problem.detail || problem.title || `The service answered ${response.status}.`;
   if (response.status === 401 || response.status === 403) throw new KeyNeeded(said);
-  throw new Refused(said);
+  throw new (response.status === 404 ? NotThere : Refused)(said);
 };
 
 export const figures = (hours) => ask(`admin/data?hours=${hours}`);
-export const rollback = (to) => {
-  const options = { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ to }) };
-  return ask("admin/rollback", options, ROLLBACK_PATIENCE);
-};
+export const decision = (id) => ask(`decisions/${encodeURIComponent(id)}`);
+export const withdraw = (id) => ask(`articles/${encodeURIComponent(id)}`, { method: "DELETE" });
+const posting = (body) => ({ method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
+export const rollback = (to) => ask("admin/rollback", posting({ to }), ROLLBACK_PATIENCE);
+export const runNow = (update) => ask(`admin/jobs/${update}`, posting({}));

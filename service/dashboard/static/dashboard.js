@@ -2,10 +2,13 @@
 
 import { dropKey, figures, hasKey, keepKey, KeyNeeded, Refused, rollback, Unanswered } from "./api.js";
 import { chart, together } from "./charts.js";
+import { DecisionCard } from "./decision.js";
 import { at, html, show } from "./element.js";
 import { count, duration, moment, percent, plural, signed } from "./format.js";
 import { Lineage } from "./lineage.js";
 import { articles, holdback, jobs, lead, liveDuel, returns } from "./panels.js";
+import { RunNow } from "./run.js";
+import { TakeDown } from "./takedown.js";
 
 const PERIOD = 2000; // milliseconds between requests
 const STALE = 7; // seconds without an answer after which the figures are no longer called live
@@ -148,6 +151,7 @@ const askKey = (said) => {
   trouble("key-trouble", hasKey() ? said : null);
   dropKey();
   at("rollback").close();
+  at("takedown").close();
   if (!at("key").open) at("key").showModal();
 };
 
@@ -163,6 +167,20 @@ at("key").addEventListener("close", () => {
   if (!hasKey()) state.trouble = "This service needs an API key. Reload the page to enter one.";
   connection();
 });
+
+const looked = new DecisionCard((said) => askKey(said));
+
+const takeDown = new TakeDown({
+  askKey: (said) => askKey(said),
+  done: () => {
+    articles(state.data, (id) => takeDown.knows(id));
+    looked.refresh();
+    poll();
+  },
+});
+for (const list of ["articles", "decision"]) takeDown.heed(at(list));
+
+const running = new RunNow({ askKey: (said) => askKey(said), done: () => poll() });
 
 // The connection, as it is
 
@@ -192,8 +210,9 @@ const draw = (data) => {
   lineage.set(data);
   drawTraffic(data);
   returns(data);
-  articles(data);
+  articles(data, (id) => takeDown.knows(id));
   jobs(data);
+  running.draw(data);
   at("main").setAttribute("aria-busy", "false");
 };
 
@@ -213,6 +232,7 @@ const poll = async () => {
     if (asked !== state.asked) return; // a newer request was made meanwhile
     Object.assign(state, { data, received: performance.now(), trouble: null, locked: false });
     draw(data);
+    looked.resume();
   } catch (error) {
     if (asked !== state.asked) return;
     if (error instanceof KeyNeeded) {

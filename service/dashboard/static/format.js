@@ -5,6 +5,7 @@ const compact = new Intl.NumberFormat(undefined, { notation: "compact", maximumF
 const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
 const clockSeconds = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
 const dayClock = new Intl.DateTimeFormat(undefined, { weekday: "short", hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+const full = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium", hourCycle: "h23" });
 const weekdayLocal = new Intl.DateTimeFormat(undefined, { weekday: "short", day: "numeric" });
 const weekday = new Intl.DateTimeFormat(undefined, { weekday: "short", timeZone: "UTC" });
 
@@ -22,6 +23,8 @@ export const tick = (at, step) => {
   if (local.getHours() === 0 && local.getMinutes() === 0 && local.getSeconds() === 0) return weekdayLocal.format(local);
   return (step < 60 ? clockSeconds : clock).format(local);
 };
+/** Whichever day it was. */
+export const stamp = (at) => full.format(at * 1000);
 export const day = (at) => weekday.format(at * 1000);
 export const iso = (at) => new Date(at * 1000).toISOString();
 

@@ -3,6 +3,7 @@
 import { ago, count, day, duration, iso, moment, percent, plural, signed, time } from "./format.js";
 import { at, html, show, svg } from "./element.js";
 import { KINDS } from "./lineage.js";
+import { keepingFocus, takeDownButton } from "./takedown.js";
 
 const hide = (id, hidden) => {
   at(id).hidden = hidden;
@@ -149,24 +150,25 @@ export const holdback = (data) => {
   );
 };
 
-export const articles = (data) => {
+const articleRow = (row, most, down) =>
+  html(
+    "li",
+    { class: down && "down" },
+    html("div", { class: "title", title: row.title }, row.title, html("span", { class: "of" }, [row.category, `shown ${count(row.shown)} times`, row.pinned ? "pinned" : null].filter(Boolean).join(" · "))),
+    html("div", { class: "bar" }, svg("svg", { viewBox: "0 0 100 6", preserveAspectRatio: "none", "aria-hidden": "true" }, svg("rect", { class: "s-track", width: 100, height: 6, rx: 3 }), svg("rect", { class: "s-soft", width: (100 * row.shown) / most, height: 6, rx: 3 }))),
+    html("span", { class: "rate", title: `${plural(row.clicks, "click")} so far` }, percent(row.clicks / row.shown, 0)),
+    html("span", { class: "act" }, down ? "taken down" : takeDownButton(row.id, row.title)),
+  );
+
+/** `isDown`: whether an article was taken down a moment ago, which the figures may not know yet. */
+export const articles = (data, isDown) => {
   const rows = data.articles;
   hide("articles-empty", rows.length > 0);
   show(at("articles-empty"), "No list has been served yet.");
   show(at("shown-readout"), rows.length > 0 ? `most shown in the newest ${plural(data.recent, "list")}` : "");
   const most = Math.max(1, ...rows.map((row) => row.shown));
-  show(
-    at("articles"),
-    rows.map((row) =>
-      html(
-        "li",
-        {},
-        html("div", { class: "title", title: row.title }, row.title, html("span", { class: "of" }, [row.category, `shown ${count(row.shown)} times`, row.pinned ? "pinned" : null].filter(Boolean).join(" · "))),
-        html("div", { class: "bar" }, svg("svg", { viewBox: "0 0 100 6", preserveAspectRatio: "none", "aria-hidden": "true" }, svg("rect", { class: "s-track", width: 100, height: 6, rx: 3 }), svg("rect", { class: "s-soft", width: (100 * row.shown) / most, height: 6, rx: 3 }))),
-        html("span", { class: "rate", title: `${plural(row.clicks, "click")} so far` }, percent(row.clicks / row.shown, 0)),
-      ),
-    ),
-  );
+  const drawn = rows.map((row) => articleRow(row, most, row.withdrawn || isDown(row.id)));
+  keepingFocus(at("articles"), () => show(at("articles"), drawn));
 };
 
 export const returns = (data) => {

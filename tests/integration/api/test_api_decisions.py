@@ -52,6 +52,23 @@ async def test_a_decision_is_derived_again_from_its_row(api: Any, body: dict[str
             assert (slot["credit"], slot["propensity"]) == (0.5, 1.0)
 
 
+async def test_titles_and_clicks_stand_beside_a_decision_as_of_now(api: Any, engine: AsyncEngine) -> None:
+    await api.publish("a1", "a2", "a3")
+    await api.rank(request_id="r1", candidates=["a1", "a2", "a3"])
+    await api.rank(request_id="r2", candidates=["a1"])
+    await api.click("e1", "a2", request_id="r1")
+    await api.click("e2", "a1", request_id="r2")
+    await api.click("e3", "a3", user_id="u1")  # organic
+    await api.publish("a1", title="A better title")
+    assert (await api.client.delete("/articles/a3")).status_code == 204
+    found = {slot["article_id"]: slot for slot in (await decision(api, "r1"))["items"]}
+    assert {name: (slot["title"], slot["withdrawn"], slot["clicked"]) for name, slot in found.items()} == {
+        "a1": ("A better title", False, False),
+        "a2": ("Title of a2", False, True),
+        "a3": ("Title of a3", True, False),
+    }
+
+
 async def test_pruned_weights_are_said_to_be_gone(api: Any, engine: AsyncEngine) -> None:
     await api.publish("a1")
     await api.rank(request_id="r1")
@@ -94,7 +111,7 @@ async def test_what_cannot_be_read_is_said_and_the_rest_is_shown(api: Any, engin
     assert (found["user_id"], found["model_version"], found["unknown"]) == ("u1", 1, ["ghost2"])
     if "shown" in damage:
         assert [slot["article_id"] for slot in found["items"]] == ["a1", "ghost"]
-        assert found["items"][1]["current_score"] is None
+        assert (found["items"][1]["current_score"], found["items"][1]["title"]) == (None, None)
     else:
         assert [slot["article_id"] for slot in found["items"]] == [item["article_id"] for item in served["items"]]
         assert [slot["current_score"] for slot in found["items"]] == pytest.approx([item["score"] for item in served["items"]])
