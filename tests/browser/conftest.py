@@ -19,8 +19,9 @@ from drn.config import Config
 from drn.types import Article
 from drn.versions import initial_version
 from service.app import create_app
+from service.keys import new_key
 from service.settings import Settings
-from service.store import articles, versions
+from service.store import articles, keys, versions
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 ARGUMENTS = ["--no-sandbox", "--disable-quic", "--disable-background-networking"]
@@ -84,6 +85,22 @@ async def app(database_url: str, connection: AsyncConnection) -> FastAPI:
 async def address(app: FastAPI) -> AsyncIterator[str]:
     async with serving(app) as address:
         yield address
+
+
+@pytest.fixture
+def lock_up(app: FastAPI, connection: AsyncConnection) -> Callable[[], Awaitable[str]]:
+    """Makes a key with the scope admin, which the application asks for from then on."""
+
+    async def lock() -> str:
+        key = new_key()
+        await keys.create(connection, "admin", key.digest, ["admin"], app.state.node.clock())
+        await connection.commit()
+        async with asyncio.timeout(3):
+            while not app.state.node.live.keys.scopes:  # noqa: ASYNC110  # followed by looking
+                await asyncio.sleep(0.05)
+        return key.text
+
+    return lock
 
 
 @pytest.fixture
