@@ -60,7 +60,9 @@ class Config:
     start: str = parameter("informed", "", "what A(s,a) begins as: informed, by what all newsrooms know, or by chance")
 
     # Rewards
-    gamma: float = parameter(0.4, "γ", f"{DRN} Table 3", low=0, high=1)
+    gamma: float = parameter(
+        0.0, "γ", f"{DRN} Table 3 has 0.4, which is worth nothing in any table of ours (docs/benchmarks.md)", low=0, high=1
+    )
     beta: float = parameter(0.05, "β", f"{DRN} Table 3", low=0)
     click_reward: float = parameter(1.0, "r_click", DRN, low=0)
     event_rewards: Mapping[str, float] = field(
@@ -70,7 +72,9 @@ class Config:
     dwell_reward: float = parameter(0.0, "", "per dwell, saturating as 1 − exp(−seconds / dwell_scale); 0 is the paper's", low=0)
     dwell_scale: float = parameter(30.0, "", "seconds of reading after which 63 % of dwell_reward is given", low=1e-9)
     activeness: str = parameter(
-        "increment", "r_active", "increment over the expected return; 'level' is the paper's Eq. 3-5; 'off'"
+        "off",
+        "r_active",
+        "'increment' over the expected return, or 'level', the paper's Eq. 3-5; worth nothing in our tables",
     )
     initial_activeness: float = parameter(0.5, "S0", f"{DRN} §4.3", low=0, high=1)
     activeness_per_return: float = parameter(0.32, "Sa", f"{DRN} §4.3", low=0, high=1)

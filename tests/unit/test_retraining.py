@@ -14,6 +14,7 @@ CONFIG = Config(
     advantage_layers=(2,),
     value_layers=(2,),
     activation="relu",
+    gamma=0.4,
     replay_half_life=1e9,
     listwise_weight=0.0,
     gate="none",

@@ -124,7 +124,7 @@ DAY_LATER = NOON + 24 * HOUR
 )
 def test_increment_is_the_return_beyond_the_expected_one(away, watched, expected):
     returned = None if away is None else NOON + away * HOUR
-    assert active_reward(NOON, returned, NOON + watched * HOUR, Config()) == pytest.approx(expected)
+    assert active_reward(NOON, returned, NOON + watched * HOUR, Config(activeness="increment")) == pytest.approx(expected)
 
 
 def test_level_is_the_papers():
@@ -142,4 +142,4 @@ def test_off_is_nothing():
 def test_a_fitted_hazard_takes_the_constants_place():
     hazard = Hazard((0.0, 1_800.0), (1e-4, 2e-5))
     expected = 0.32 * (1 - (0.18 + 0.036))
-    assert active_reward(NOON, NOON + HOUR, DAY_LATER, Config(), hazard) == pytest.approx(expected)
+    assert active_reward(NOON, NOON + HOUR, DAY_LATER, Config(activeness="increment"), hazard) == pytest.approx(expected)

@@ -25,7 +25,15 @@ from drn.transitions import (
 from drn.types import ClosedImpression, Context, Entry, Event, Impression, Inputs, Interleaving, Observation
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
-CONFIG = Config(provider_slots=2, category_slots=3, topic_slots=2, entity_slots=2, word_slots=2, embedding_size=0)
+CONFIG = Config(
+    provider_slots=2,
+    category_slots=3,
+    topic_slots=2,
+    entity_slots=2,
+    word_slots=2,
+    embedding_size=0,
+    activeness="increment",
+)
 COLUMNS = 2 + CONFIG.topics_per_article + CONFIG.entities_per_article + CONFIG.words_per_article
 IDS = ("a", "b", "c", "d")
 

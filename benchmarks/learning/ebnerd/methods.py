@@ -15,8 +15,8 @@ ABLATIONS: Mapping[str, Mapping[str, Any]] = {
     "drn-other-seed": {"root_seed": 1},
     "drn-no-minor": {"minor_period": NEVER},
     "drn-no-major": {"major_period": NEVER},
-    "drn-gamma-0": {"gamma": 0.0},
-    "drn-no-activeness": {"activeness": "off"},
+    "drn-gamma": {"gamma": 0.4},
+    "drn-activeness": {"activeness": "increment"},
     "drn-no-list": {"list_pooling": "none"},
     "drn-paper-features": {"features": "paper"},
 }
