@@ -31,6 +31,31 @@ INSERT INTO bucket_counts_end (impressions, feedback) SELECT impressions, feedba
 DROP TABLE hourly_counts, hourly_counts_end;
 """
 
+# The hours are counted anew, as far as the log still goes back.
+BACK = """
+CREATE TABLE hourly_counts (
+    kind text NOT NULL,
+    hour bigint NOT NULL,
+    article_id text NOT NULL,
+    times bigint NOT NULL,
+    CONSTRAINT hourly_counts_pkey PRIMARY KEY (kind, hour, article_id),
+    CONSTRAINT hourly_counts_kind_check CHECK (kind IN ('clicks', 'exposures'))
+);
+CREATE TABLE hourly_counts_end (
+    single boolean NOT NULL DEFAULT true,
+    impressions bigint NOT NULL,
+    feedback bigint NOT NULL,
+    CONSTRAINT hourly_counts_end_pkey PRIMARY KEY (single),
+    CONSTRAINT hourly_counts_end_single_check CHECK (single)
+);
+INSERT INTO hourly_counts_end (impressions, feedback) VALUES (0, 0);
+DROP TABLE bucket_counts, bucket_counts_end;
+"""
+
 
 def upgrade() -> None:
     op.get_bind().exec_driver_sql(STATEMENTS)
+
+
+def downgrade() -> None:
+    op.get_bind().exec_driver_sql(BACK)
