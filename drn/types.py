@@ -50,6 +50,23 @@ class Pin:
     position: int
 
 
+class RuleKind(StrEnum):
+    PIN = "pin"
+    CAP = "cap"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What editors have set for every list, or for those of one surface."""
+
+    kind: RuleKind
+    article_id: str
+    surface: str | None = None  # None: every surface
+    position: int | None = None  # where a pin holds its article
+    most: int | None = None  # how often a cap lets its article be shown to one reader
+    ends_at: datetime | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class RankRequest:
     """One request for a list. `candidates=None` asks for the live catalogue; `user_id=None` is an anonymous reader."""

@@ -25,6 +25,10 @@ class Occupied(StoreError):
     """Somebody else has held what is needed for longer than could be waited."""
 
 
+class RuleConflict(StoreError):
+    """A running rule holds this place, or is of this kind for this article, already."""
+
+
 class VersionConflict(StoreError):
     """Another version has already taken this place in the line."""
 

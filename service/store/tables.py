@@ -241,6 +241,52 @@ job_runs = Table(
     Index(None, "started_at"),
 )
 
+# A rule is never deleted, only ended. One whose `ends_at` is over holds no more, whether or not that is on record yet.
+rules = Table(
+    "rules",
+    metadata,
+    Column(
+        "id",
+        BigInteger,
+        primary_key=True,
+        autoincrement=False,
+        server_default=Sequence("rule_id", metadata=metadata, data_type=BigInteger).next_value(),
+    ),
+    Column("kind", Text, nullable=False),
+    Column("article_id", Text, ForeignKey("articles.id"), nullable=False),
+    Column("surface", Text),  # NULL: every surface
+    Column("position", Integer),  # of a pin
+    Column("most", Integer),  # of a cap: times that the article is shown to one reader; they are counted in 16 bits
+    Column("created_at", Time, nullable=False),
+    Column("ends_at", Time),
+    Column("ended_at", Time),
+    CheckConstraint("kind IN ('pin', 'cap')", name="kind"),
+    CheckConstraint("(kind = 'pin') = (position IS NOT NULL)", name="pin"),
+    CheckConstraint("(kind = 'cap') = (most IS NOT NULL)", name="cap"),
+    CheckConstraint("position BETWEEN 0 AND 99", name="position"),
+    CheckConstraint("most BETWEEN 1 AND 65535", name="most"),
+    CheckConstraint("surface <> ''", name="surface"),
+    CheckConstraint("ends_at > created_at", name="ends"),
+    CheckConstraint("ended_at >= created_at", name="ended"),
+    Index(
+        "rules_one_for_an_article",
+        "article_id",
+        "kind",
+        "surface",
+        unique=True,
+        postgresql_nulls_not_distinct=True,
+        postgresql_where=text("ended_at IS NULL"),
+    ),
+    Index(
+        "rules_one_pin_at_a_place",
+        "position",
+        "surface",
+        unique=True,
+        postgresql_nulls_not_distinct=True,
+        postgresql_where=text("kind = 'pin' AND ended_at IS NULL"),
+    ),
+)
+
 api_keys = Table(
     "api_keys",
     metadata,

@@ -1,0 +1,38 @@
+"""What editors have set for every list, or for those of one surface: pins and caps."""
+
+from alembic import op
+
+revision = "0006"
+down_revision = "0005"
+
+STATEMENTS = """
+CREATE SEQUENCE rule_id AS bigint;
+CREATE TABLE rules (
+    id bigint NOT NULL DEFAULT nextval('rule_id'),
+    kind text NOT NULL,
+    article_id text NOT NULL,
+    surface text,
+    position integer,
+    most integer,
+    created_at timestamptz NOT NULL,
+    ends_at timestamptz,
+    ended_at timestamptz,
+    CONSTRAINT rules_pkey PRIMARY KEY (id),
+    CONSTRAINT rules_article_id_fkey FOREIGN KEY (article_id) REFERENCES articles (id),
+    CONSTRAINT rules_kind_check CHECK (kind IN ('pin', 'cap')),
+    CONSTRAINT rules_pin_check CHECK ((kind = 'pin') = (position IS NOT NULL)),
+    CONSTRAINT rules_cap_check CHECK ((kind = 'cap') = (most IS NOT NULL)),
+    CONSTRAINT rules_position_check CHECK (position BETWEEN 0 AND 99),
+    CONSTRAINT rules_most_check CHECK (most BETWEEN 1 AND 65535),
+    CONSTRAINT rules_surface_check CHECK (surface <> ''),
+    CONSTRAINT rules_ends_check CHECK (ends_at > created_at),
+    CONSTRAINT rules_ended_check CHECK (ended_at >= created_at)
+);
+CREATE UNIQUE INDEX rules_one_for_an_article ON rules (article_id, kind, surface) NULLS NOT DISTINCT WHERE ended_at IS NULL;
+CREATE UNIQUE INDEX rules_one_pin_at_a_place ON rules (position, surface) NULLS NOT DISTINCT
+    WHERE kind = 'pin' AND ended_at IS NULL;
+"""
+
+
+def upgrade() -> None:
+    op.get_bind().exec_driver_sql(STATEMENTS)
