@@ -26,7 +26,11 @@ class Occupied(StoreError):
 
 
 class RuleConflict(StoreError):
-    """A running rule holds this place, or is of this kind for this article, already."""
+    """A running rule is in the way: of the same kind for the same article, or a pin at the same place."""
+
+    def __init__(self, reason: str, of_article: bool) -> None:
+        super().__init__(reason)
+        self.of_article = of_article
 
 
 class VersionConflict(StoreError):

@@ -3,23 +3,30 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Row, and_, func, or_, select, update
+from sqlalchemy import Row, and_, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from drn.types import Rule, RuleKind
 from service.store.errors import RuleConflict
-from service.store.tables import rules
+from service.store.tables import articles, rules
 
 CHANNEL = "drn_rules"
+TITLED = select(rules, articles.c.title).join_from(rules, articles)
 
 
 @dataclass(frozen=True, slots=True)
 class StoredRule:
     id: int
     rule: Rule
+    title: str  # of its article, as of now
     created_at: datetime
     ended_at: datetime | None
+
+    def ended(self, now: datetime) -> datetime | None:
+        """Since when it no longer holds, if it does not."""
+        over = self.rule.ends_at is not None and self.rule.ends_at <= now
+        return self.ended_at or (self.rule.ends_at if over else None)
 
 
 async def add(connection: AsyncConnection, rule: Rule, now: datetime) -> StoredRule:
@@ -38,11 +45,11 @@ async def add(connection: AsyncConnection, rule: Rule, now: datetime) -> StoredR
         "created_at": now,
         "ends_at": rule.ends_at,
     }
-    added = (await connection.execute(insert(rules).values(values).on_conflict_do_nothing().returning(rules))).one_or_none()
-    if added is None:
-        raise RuleConflict(await in_the_way(connection, rule))
+    number = await connection.scalar(insert(rules).values(values).on_conflict_do_nothing().returning(rules.c.id))
+    if number is None:
+        raise await in_the_way(connection, rule)
     await notify(connection)
-    return stored(added)
+    return stored((await connection.execute(TITLED.where(rules.c.id == number))).one())
 
 
 async def end(connection: AsyncConnection, rule_id: int, now: datetime) -> bool:
@@ -56,13 +63,13 @@ async def end(connection: AsyncConnection, rule_id: int, now: datetime) -> bool:
 
 async def running(connection: AsyncConnection) -> list[StoredRule]:
     """The rules that nobody has ended, oldest first. Some may be past their end: whoever goes by them looks at the time."""
-    query = select(rules).where(rules.c.ended_at.is_(None)).order_by(rules.c.id)
+    query = TITLED.where(rules.c.ended_at.is_(None)).order_by(rules.c.id)
     return [stored(found) for found in await connection.execute(query)]
 
 
 async def listing(connection: AsyncConnection, limit: int) -> list[StoredRule]:
     """The record: the newest rules, running or not, newest first."""
-    return [stored(found) for found in await connection.execute(select(rules).order_by(rules.c.id.desc()).limit(limit))]
+    return [stored(found) for found in await connection.execute(TITLED.order_by(rules.c.id.desc()).limit(limit))]
 
 
 async def note_ends(connection: AsyncConnection, now: datetime) -> None:
@@ -71,22 +78,22 @@ async def note_ends(connection: AsyncConnection, now: datetime) -> None:
     await connection.execute(update(rules).where(over).values(ended_at=rules.c.ends_at))
 
 
-async def in_the_way(connection: AsyncConnection, rule: Rule) -> str:
+async def in_the_way(connection: AsyncConnection, rule: Rule) -> RuleConflict:
     """Why this rule cannot be set beside the running ones."""
-    same_place: ColumnElement[bool] = rules.c.position == rule.position
     clash = and_(
         rules.c.ended_at.is_(None),
         rules.c.kind == rule.kind,
         rules.c.surface.is_not_distinct_from(rule.surface),
-        or_(rules.c.article_id == rule.article_id, same_place),
+        or_(rules.c.article_id == rule.article_id, rules.c.position == rule.position),
     )
     found = (await connection.execute(select(rules).where(clash).order_by(rules.c.id).limit(1))).one_or_none()
-    if found is None:  # ended in this very moment
-        return "another rule was in its place a moment ago"
+    if found is None:
+        return RuleConflict("another rule was in the way, and has ended in this very moment", of_article=True)
     where = f"on surface {found.surface!r}" if found.surface else "on every surface"
     if found.article_id == rule.article_id:
-        return f"article {rule.article_id!r} has a {rule.kind} {where} already: rule {found.id}"
-    return f"position {rule.position} {where} holds article {found.article_id!r} already: rule {found.id}"
+        return RuleConflict(f"article {rule.article_id!r} has a {rule.kind} {where} already: rule {found.id}", of_article=True)
+    reason = f"position {rule.position} {where} holds article {found.article_id!r} already: rule {found.id}"
+    return RuleConflict(reason, of_article=False)
 
 
 async def notify(connection: AsyncConnection) -> None:
@@ -96,4 +103,4 @@ async def notify(connection: AsyncConnection) -> None:
 def stored(found: Row[tuple[object, ...]]) -> StoredRule:
     kind = RuleKind(found.kind)
     rule = Rule(kind, found.article_id, found.surface, found.position, found.most, found.ends_at)
-    return StoredRule(found.id, rule, found.created_at, found.ended_at)
+    return StoredRule(found.id, rule, found.title, found.created_at, found.ended_at)

@@ -31,7 +31,7 @@ async def test_rules_come_back_as_they_were_set(published: AsyncConnection, noon
     added = [await rules.add(published, rule, noon) for rule in wanted]
     assert [each.rule for each in added] == wanted
     assert await rules.running(published) == added
-    assert {(each.created_at, each.ended_at) for each in added} == {(noon, None)}
+    assert {(each.title, each.created_at, each.ended_at) for each in added} == {("Title 1", noon, None)}
     assert await rules.listing(published, 3) == added[:0:-1]
 
 
@@ -73,6 +73,7 @@ async def test_a_rule_past_its_end_makes_room_by_itself(published: AsyncConnecti
     first = await rules.add(published, replace(PIN, ends_at=over), noon)
     with pytest.raises(RuleConflict):
         await rules.add(published, PIN, over - timedelta(seconds=1))
+    assert (first.ended(over - timedelta(seconds=1)), first.ended(over)) == (None, over)
     second = await rules.add(published, PIN, over + timedelta(hours=1))
     assert await rules.listing(published, 9) == [second, replace(first, ended_at=over)]
     assert not await rules.end(published, first.id, over + timedelta(hours=1))
