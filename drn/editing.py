@@ -8,7 +8,7 @@ from drn.catalogue import Catalogue
 from drn.errors import NoCandidates
 from drn.ranking import candidate_rows
 from drn.readers import Reader
-from drn.types import Pin, RankRequest, Rule
+from drn.types import Boost, Pin, RankRequest, Rule
 
 CAPS_IGNORED = "every candidate had been shown to this reader as often as editors allow: their caps were ignored"
 
@@ -16,7 +16,7 @@ CAPS_IGNORED = "every candidate had been shown to this reader as often as editor
 def edited(
     request: RankRequest, rules: Sequence[Rule], catalogue: Catalogue, reader: Reader, now: datetime
 ) -> tuple[RankRequest, str | None]:
-    """The request with the rules that hold for it: pins among its own, capped articles among its exclusions.
+    """The request with the rules that hold for it: pins among its own, capped articles among its exclusions, and boosts.
 
     What the app asks for wins. A pin that cannot be held is left out in silence: it is no mistake of the app's.
 
@@ -26,6 +26,8 @@ def edited(
     here = [rule for rule in rules if holds(rule, request, now)]
     if pins := added_pins(request, here, catalogue, now):
         request = replace(request, pinned=(*request.pinned, *pins))
+    if boosts := tuple([Boost(rule.article_id, rule.boost) for rule in here if rule.boost is not None]):
+        request = replace(request, boosts=boosts)
     over = capped(request, here, catalogue, reader)
     if not over:
         return request, None

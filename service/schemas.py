@@ -162,24 +162,30 @@ class ArticlesBody(Body):
 
 
 class RuleBody(Body):
-    """What editors set for every list, or for those of one surface: a pin has a position, a cap the most times per reader."""
+    """What editors set for every list, or for those of one surface.
+
+    A pin has a position, a cap the most times that one reader is shown the article, a boost what is added to its scores.
+    """
 
     kind: RuleKind
     article_id: Id
     surface: Annotated[str, Field(min_length=1, max_length=200, pattern=PRINTABLE)] | None = None
     position: Annotated[int, BeforeValidator(plain_number), Field(ge=0, le=99)] | None = None
     most: Annotated[int, BeforeValidator(plain_number), Field(ge=1, le=65_535)] | None = None
+    boost: Annotated[float, BeforeValidator(plain_number), Field(allow_inf_nan=False, ge=-100, le=100)] | None = None
     ends_at: Time | None = None
 
     @model_validator(mode="after")
     def kind_has_its_number(self) -> "RuleBody":
-        for name, kind in (("position", RuleKind.PIN), ("most", RuleKind.CAP)):
+        for name, kind in (("position", RuleKind.PIN), ("most", RuleKind.CAP), ("boost", RuleKind.BOOST)):
             if (getattr(self, name) is not None) != (self.kind is kind):
                 raise ValueError(f"{name}: a {kind} needs it" if self.kind is kind else f"{name}: a {self.kind} has none")
+        if self.boost == 0:
+            raise ValueError("boost: 0 changes nothing")
         return self
 
     def to_rule(self) -> Rule:
-        return Rule(self.kind, self.article_id, self.surface, self.position, self.most, self.ends_at)
+        return Rule(self.kind, self.article_id, self.surface, self.position, self.most, self.boost, self.ends_at)
 
 
 class Item(BaseModel):
@@ -250,6 +256,7 @@ class Slot(BaseModel):
     reason: Literal["ranked", "pinned"]
     current_score: float | None = Field(description="Q of the current network; null if the row is damaged")
     explore_score: float | None = Field(description="Q of the explore network; null if the row is damaged")
+    boost: float = Field(description="what an editor's rule added to both scores before they were ranked")
     credit: float = Field(description="explore's share of a click here: P_explore / (P_explore + P_current)")
     propensity: float = Field(description="probability of this article in this place, given the places above")
     clicked: bool = Field(description="whether a click in this list has been reported")
@@ -287,6 +294,7 @@ class RuleAnswer(BaseModel):
     surface: str | None = Field(description="the `context.surface` of the lists for which it holds; null: of all")
     position: int | None = Field(description="where a pin holds the article")
     most: int | None = Field(description="how often a cap lets the article be shown to one reader")
+    boost: float | None = Field(description="what is added to both networks' scores of the article")
     created_at: datetime
     ends_at: datetime | None = Field(description="when it ends by itself; null: never")
     ended_at: datetime | None = Field(description="since when it no longer holds; null: it holds")

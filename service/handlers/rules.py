@@ -97,6 +97,7 @@ def described(node: Node, stored: Sequence[StoredRule], now: datetime) -> list[d
             "surface": each.rule.surface,
             "position": each.rule.position,
             "most": each.rule.most,
+            "boost": each.rule.boost,
             "created_at": each.created_at,
             "ends_at": each.rule.ends_at,
             "ended_at": each.ended(now),

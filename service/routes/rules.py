@@ -30,7 +30,7 @@ async def get_rules(node: CurrentNode, ended: bool = False, limit: Annotated[int
 
 @router.post(
     "/rules",
-    summary="Pin an article, or cap how often a reader is shown it",
+    summary="Pin an article, cap how often a reader is shown it, or boost its scores",
     status_code=201,
     response_model=None,
     responses={201: {"model": RuleAnswer}, **responses(400, 401, 403, 413, 415, 422, 503)},

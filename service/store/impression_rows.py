@@ -37,6 +37,7 @@ COLUMNS: Mapping[str, str] = {
     "pinned": "boolean[]",
     "unknown": "text[]",
     "fallback": "text",
+    "boosts": "bytea",
 }
 """The columns that hold the impression itself, with their types."""
 
@@ -73,6 +74,7 @@ def encode(impression: Impression) -> tuple[Any, ...]:
         numbers(slots.pinned),
         texts(impression.unknown),
         impression.fallback,
+        b"" if impression.boosts is None else impression.boosts.astype("<f4", copy=False).tobytes(),
     )
 
 
@@ -95,6 +97,9 @@ def decode(row: RowMapping) -> Impression:
         raise CorruptCheckpoint(
             f"impression {row['request_id']} has {len(candidates)} candidates, features of {len(observation.age)}"
         )
+    boosts = floats(row["boosts"]) if row["boosts"] else None
+    if boosts is not None and len(boosts) != len(candidates):
+        raise CorruptCheckpoint(f"impression {row['request_id']} has {len(candidates)} candidates, boosts of {len(boosts)}")
     return Impression(
         request_id=row["request_id"],
         at=row["at"],
@@ -117,6 +122,7 @@ def decode(row: RowMapping) -> Impression:
         ),
         unknown=tuple(row["unknown"]),
         fallback=row["fallback"],
+        boosts=boosts,
     )
 
 

@@ -42,6 +42,7 @@ async def add(connection: AsyncConnection, rule: Rule, now: datetime) -> StoredR
         "surface": rule.surface,
         "position": rule.position,
         "most": rule.most,
+        "boost": rule.boost,
         "created_at": now,
         "ends_at": rule.ends_at,
     }
@@ -102,5 +103,5 @@ async def notify(connection: AsyncConnection) -> None:
 
 def stored(found: Row[tuple[object, ...]]) -> StoredRule:
     kind = RuleKind(found.kind)
-    rule = Rule(kind, found.article_id, found.surface, found.position, found.most, found.ends_at)
+    rule = Rule(kind, found.article_id, found.surface, found.position, found.most, found.boost, found.ends_at)
     return StoredRule(found.id, rule, found.title, found.created_at, found.ended_at)

@@ -94,6 +94,7 @@ impressions = Table(
     Column("unknown", ARRAY(Text), nullable=False),
     Column("fallback", Text),
     Column("writer", Text, nullable=False),  # the process that wrote it: it has it in memory already
+    Column("boosts", LargeBinary, nullable=False, server_default=text("''::bytea")),  # little-endian float32; empty: none
     CheckConstraint("cardinality(pin_ids) = cardinality(pin_positions)", name="pins"),
     CheckConstraint(
         "cardinality(shown) = cardinality(credit) AND cardinality(shown) = cardinality(propensity)"
@@ -257,14 +258,17 @@ rules = Table(
     Column("surface", Text),  # NULL: every surface
     Column("position", Integer),  # of a pin
     Column("most", Integer),  # of a cap: times that the article is shown to one reader; they are counted in 16 bits
+    Column("boost", Double),  # what is added to the article's scores
     Column("created_at", Time, nullable=False),
     Column("ends_at", Time),
     Column("ended_at", Time),
-    CheckConstraint("kind IN ('pin', 'cap')", name="kind"),
+    CheckConstraint("kind IN ('pin', 'cap', 'boost')", name="kind"),
     CheckConstraint("(kind = 'pin') = (position IS NOT NULL)", name="pin"),
     CheckConstraint("(kind = 'cap') = (most IS NOT NULL)", name="cap"),
+    CheckConstraint("(kind = 'boost') = (boost IS NOT NULL)", name="boosted"),
     CheckConstraint("position BETWEEN 0 AND 99", name="position"),
     CheckConstraint("most BETWEEN 1 AND 65535", name="most"),
+    CheckConstraint("boost BETWEEN -100 AND 100 AND boost <> 0", name="boost"),
     CheckConstraint("surface <> ''", name="surface"),
     CheckConstraint("ends_at > created_at", name="ends"),
     CheckConstraint("ended_at >= created_at", name="ended"),

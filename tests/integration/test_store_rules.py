@@ -18,6 +18,7 @@ from service.store.notifications import Listener
 
 PIN = Rule(RuleKind.PIN, "a1", position=0)
 CAP = Rule(RuleKind.CAP, "a1", most=3)
+BOOST = Rule(RuleKind.BOOST, "a1", boost=0.1)
 
 
 @pytest.fixture
@@ -27,12 +28,12 @@ async def published(connection: AsyncConnection, noon: datetime) -> AsyncConnect
 
 
 async def test_rules_come_back_as_they_were_set(published: AsyncConnection, noon: datetime) -> None:
-    wanted = [PIN, CAP, replace(PIN, surface="ä'{", ends_at=noon + timedelta(hours=1)), replace(CAP, surface="home")]
+    wanted = [PIN, CAP, BOOST, replace(PIN, surface="ä'{", ends_at=noon + timedelta(hours=1)), replace(CAP, surface="home")]
     added = [await rules.add(published, rule, noon) for rule in wanted]
     assert [each.rule for each in added] == wanted
     assert await rules.running(published) == added
     assert {(each.title, each.created_at, each.ended_at) for each in added} == {("Title 1", noon, None)}
-    assert await rules.listing(published, 3) == added[:0:-1]
+    assert await rules.listing(published, 4) == added[:0:-1]
 
 
 @pytest.mark.parametrize(
@@ -96,6 +97,12 @@ async def test_a_clock_that_is_behind_may_end_a_rule(published: AsyncConnection,
         {"kind": "cap", "most": 0},
         {"kind": "cap", "most": 65_536},
         {"kind": "cap", "most": 1, "position": 1},
+        {"kind": "boost"},
+        {"kind": "boost", "boost": 0},
+        {"kind": "boost", "boost": 100.5},
+        {"kind": "boost", "boost": float("nan")},
+        {"kind": "boost", "boost": 1, "most": 1},
+        {"kind": "pin", "position": 0, "boost": 1},
         {"kind": "nail", "position": 1},
         {"kind": "pin", "position": 0, "surface": ""},
         {"kind": "pin", "position": 0, "article_id": "ghost"},

@@ -10,7 +10,7 @@ from drn.catalogue import Catalogue
 from drn.config import Config
 from drn.editing import CAPS_IGNORED, edited
 from drn.readers import Reader
-from drn.types import Article, Context, Pin, RankRequest, Rule, RuleKind
+from drn.types import Article, Boost, Context, Pin, RankRequest, Rule, RuleKind
 
 CONFIG = Config(embedding_size=0)
 NOW = datetime(2026, 11, 22, 10, tzinfo=UTC)
@@ -36,6 +36,10 @@ def pin(article_id: str, position: int, surface: str | None = None, ends_at: dat
 
 def cap(article_id: str, most: int, surface: str | None = None) -> Rule:
     return Rule(RuleKind.CAP, article_id, surface, most=most)
+
+
+def boost(article_id: str, by: float, surface: str | None = None) -> Rule:
+    return Rule(RuleKind.BOOST, article_id, surface, boost=by)
 
 
 def having_seen(**times: int) -> Reader:
@@ -101,6 +105,12 @@ def test_without_candidates_the_live_catalogue_is_what_may_be_left(catalogue: Ca
     everything = [cap(f"a{i}", 1) for i in range(6)]
     assert edited(REQUEST, everything, catalogue, having_seen(**{f"a{i}": 1 for i in range(6)}), NOW)[1] == CAPS_IGNORED
     assert edited(REQUEST, everything, catalogue, having_seen(**{f"a{i}": 1 for i in range(5)}), NOW)[1] is None
+
+
+def test_boosts_are_handed_on(catalogue: Catalogue) -> None:
+    rules = [boost("a1", 0.5), boost("a1", 0.25, "home"), boost("a2", -1.0, "sport"), boost("down", 1.0)]
+    found = edited(REQUEST, rules, catalogue, Reader(10), NOW)
+    assert found == (replace(REQUEST, boosts=(Boost("a1", 0.5), Boost("a1", 0.25), Boost("down", 1.0))), None)
 
 
 def test_rules_of_other_surfaces_leave_the_request_as_it_is(catalogue: Catalogue) -> None:

@@ -58,6 +58,7 @@ async def test_a_pin_is_set_listed_and_ended(api: Any) -> None:
         "surface": None,
         "position": 1,
         "most": None,
+        "boost": None,
         "created_at": None,
         "ends_at": None,
         "ended_at": None,
@@ -170,6 +171,33 @@ async def test_a_list_of_rules_is_derived_again_also_when_they_have_ended(api: A
         assert await api.rank(user_id="u1", k=4, request_id="r1") == served  # a retry gets the same list
 
 
+async def test_a_boosted_list_is_derived_again(api: Any, engine: AsyncEngine) -> None:
+    await api.publish(*(f"a{i}" for i in range(9)))
+    plain = await api.rank(user_id="u1", k=9, explore=False)
+    last, first = ids(plain)[-1], ids(plain)[0]
+    rule = await set_rule(api, kind="boost", article_id=last, boost=50.0)
+    await set_rule(api, kind="boost", article_id=first, boost=-50)
+    served = await api.rank(user_id="u1", k=9, request_id="r1")
+    still = await api.rank(user_id="u2", k=9, request_id="r2", explore=False)
+    assert (ids(still)[0], ids(still)[-1]) == (last, first)
+    assert max(abs(item["score"]) for item in still["items"]) < 40  # Q itself, without the boost
+    await api.client.delete(f"/rules/{rule['id']}")
+    for request_id, answer in (("r1", served), ("r2", still)):
+        found = (await api.client.get(f"/decisions/{request_id}")).json()
+        assert found["reproduced"] is True
+        assert [slot["article_id"] for slot in found["items"]] == ids(answer)
+        assert {slot["article_id"]: slot["boost"] for slot in found["items"] if slot["boost"]} == {last: 50.0, first: -50.0}
+    async with writing(engine) as connection:
+        await connection.execute(text("UPDATE impressions SET boosts = ''"))
+    found = (await api.client.get("/decisions/r2")).json()
+    assert found["reproduced"] is False
+    async with writing(engine) as connection:
+        await connection.execute(text("UPDATE impressions SET boosts = 'damaged!'"))
+    found = (await api.client.get("/decisions/r2")).json()
+    assert (found["reproduced"], [slot["boost"] for slot in found["items"]]) == (None, [0.0] * 9)
+    assert "boosts of 2" in found["reason"]
+
+
 async def test_a_click_on_an_editors_pin_says_nothing_in_the_duel(api: Any, engine: AsyncEngine) -> None:
     await api.publish(*(f"a{i}" for i in range(9)))
     await set_rule(api, kind="pin", article_id="a8", position=0)
@@ -223,7 +251,11 @@ async def test_rules_are_followed_without_notices(
         ({"kind": "cap", "article_id": "a2"}, "body", "most: a cap needs it"),
         ({"kind": "cap", "article_id": "a2", "most": 0}, "most", "greater than or equal to 1"),
         ({"kind": "cap", "article_id": "a2", "most": 65_536}, "most", "less than or equal to 65535"),
-        ({"kind": "nail", "article_id": "a2"}, "kind", "'pin' or 'cap'"),
+        ({"kind": "boost", "article_id": "a2"}, "body", "boost: a boost needs it"),
+        ({"kind": "boost", "article_id": "a2", "boost": 0}, "body", "boost: 0 changes nothing"),
+        ({"kind": "boost", "article_id": "a2", "boost": -100.5}, "boost", "greater than or equal to -100"),
+        ({"kind": "boost", "article_id": "a2", "boost": "1"}, "boost", "must be a number"),
+        ({"kind": "nail", "article_id": "a2"}, "kind", "'pin', 'cap' or 'boost'"),
         ({"kind": "cap", "article_id": "a2", "most": 1, "surface": ""}, "surface", "at least 1 character"),
         ({"kind": "cap", "article_id": "a2", "most": 1, "until": None}, "until", "not permitted"),
     ],
