@@ -32,11 +32,17 @@ def edited(
     if not over:
         return request, None
     without = replace(request, exclude=(*request.exclude, *over))
+    if pins or leaves_any(without, catalogue, now):
+        return without, None
+    return request, CAPS_IGNORED
+
+
+def leaves_any(request: RankRequest, catalogue: Catalogue, now: datetime) -> bool:
     try:
-        candidate_rows(without, catalogue, now)
+        candidate_rows(request, catalogue, now)
     except NoCandidates:
-        return request, CAPS_IGNORED
-    return without, None
+        return False
+    return True
 
 
 def holds(rule: Rule, request: RankRequest, now: datetime) -> bool:
