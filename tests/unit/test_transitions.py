@@ -172,6 +172,13 @@ def test_pairs_weigh_as_much_as_chance_could_have_swapped_them():
     assert pair_weights(replace(one, drawn=False), pairs, CONFIG).tolist() == [0.5, 0.5]
 
 
+def test_an_experience_has_the_boosts_of_its_list():
+    boosts = np.zeros(4, np.float32)
+    one = visit(0)
+    assert experience(replace(one, impression=replace(one.impression, boosts=boosts)), CONFIG, NOON).boosts is boosts
+    assert experience(one, CONFIG, NOON).boosts is None
+
+
 def test_pairs_are_weighed_by_the_rankings_with_boosts():
     boosts = np.array([0, -9, 0, 0, 0, 9], np.float32)
     one = prefer([1], [0, 1, 2], [4])

@@ -14,7 +14,7 @@ const KINDS = {
     limits: { min: 1, max: 100, step: 1 },
     body: (number) => ({ position: number - 1 }),
     said: ({ position }) => `Pinned at ${position + 1}`,
-    meaning: "A pin holds the article at this place of every list, outside every duel. It joins lists whose app did not ask for it; a shorter list, or an app that pins or excludes something itself, goes without.",
+    meaning: "A pin holds the article at this place of every list, outside every duel. It joins lists that did not ask for it. Lists that are too short, and requests that pin something else there or exclude it, go without.",
   },
   cap: {
     label: "Times per reader",

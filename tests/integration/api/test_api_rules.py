@@ -9,11 +9,16 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from drn.types import Rule, RuleKind
+from drn.config import Config
+from drn.transitions import experience, preference_pairs
+from drn.types import ClosedImpression, Event, Rule, RuleKind
+from drn.updates import settled_outcome
 from service.handlers import rules as handler
 from service.keys import Scope, new_key
 from service.store import impressions, keys, rules
 from service.store.engine import reading, writing
+
+CONFIG = Config(embedding_size=4)
 
 
 def ids(answer: dict[str, Any]) -> list[str]:
@@ -208,6 +213,10 @@ async def test_a_click_on_an_editors_pin_says_nothing_in_the_duel(api: Any, engi
     assert [(pin.article_id, pin.position) for pin in found.impression.pins] == [("a8", 0)]
     assert found.impression.interleaving.pinned.tolist() == [True, False, False]
     assert found.impression.interleaving.credit[0] == 0.5
+    at = found.impression.at
+    closed = ClosedImpression(found.impression, (Event("e1", "a8", "click", at, request_id="r1", user_id="u1"),), found.seq)
+    assert (settled_outcome(closed).clicks, settled_outcome(closed).outcome) == (1, 0.0)
+    assert len(preference_pairs(experience(closed, CONFIG, at))) == 0
 
 
 async def test_every_process_goes_by_a_rule_within_a_second(api: Any, open_api: Any, engine: AsyncEngine) -> None:
