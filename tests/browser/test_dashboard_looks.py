@@ -111,6 +111,7 @@ async def test_a_decision_fits_a_phone(address: str, open_page: OpenPage, docume
     await page.get_by_role("textbox", name="Request id").fill("r" * 200)
     await page.keyboard.press("Enter")
     await expect(page.locator("#decision tbody tr")).to_have_count(2)
+    await expect(page.locator("#decision tbody tr").first).to_contain_text("boost −0.50")
     assert await page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
 
 

@@ -233,9 +233,7 @@ async def test_every_process_goes_by_a_rule_within_a_second(api: Any, open_api: 
     assert len((await open_api()).node.live.rules) == 1
 
 
-async def test_rules_are_followed_without_notices(
-    api: Any, open_api: Any, engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_rules_are_followed_without_notices(api: Any, engine: AsyncEngine) -> None:
     await api.publish("a1")
     async with writing(engine) as connection:  # behind every process's back
         values = "('pin', 'a1', 0, now())"
