@@ -149,7 +149,7 @@ class Learner:
 
     async def count_and_prune(self) -> None:
         """Retention only after what it drops has been counted: a count that fails stops both until the next tick."""
-        await self.once(upkeep.COUNT_HOURS)
+        await self.once(upkeep.COUNT_LOG)
         await self.once(upkeep.prune(self.settings))
 
     async def once(self, job: Job) -> None:

@@ -10,7 +10,7 @@ from drn.versions import initial_version
 from jobs.runner import Done, Job, Outcome, Published, Skipped, Step, Transaction, single_step
 from jobs.settings import LearnerSettings
 from service.store import locks, runs, versions
-from service.store.counters import count_hours
+from service.store.counters import count_log
 from service.store.locks import LEARN, UPKEEP
 from service.store.partitions import Pruned, day_of, ensure_partitions
 from service.store.partitions import prune as prune_days
@@ -48,9 +48,9 @@ async def make_days(connection: AsyncConnection, _config: Config, now: datetime)
     return Done({"until": str(days[-1])})
 
 
-async def count_log(connection: AsyncConnection, _config: Config, now: datetime) -> Outcome:
-    """Counts the log by the hour, so that a starting API process need not read a year of it."""
-    end = await count_hours(connection, now)
+async def count(connection: AsyncConnection, _config: Config, now: datetime) -> Outcome:
+    """Counts the log by the windows' buckets, so that a starting API process need not read a year of it."""
+    end = await count_log(connection, now)
     return Done({"impressions": end.impressions, "feedback": end.feedback})
 
 
@@ -87,4 +87,4 @@ async def close_lost_runs(connection: AsyncConnection, now: datetime) -> int:
 FIRST_VERSION = single_step("first_version", append_first)
 NEW_LINE = single_step("new_line", append_anew)
 PARTITIONS = single_step("partitions", make_days)
-COUNT_HOURS = single_step("count_hours", count_log)
+COUNT_LOG = single_step("count_log", count)

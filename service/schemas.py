@@ -67,11 +67,11 @@ class RankBody(Body):
 
     user_id: Id | None = None
     session_id: Annotated[str, Field(min_length=1, max_length=190, pattern=PRINTABLE)] | None = None
-    candidates: Annotated[list[Id], Field(min_length=1)] | None = None
+    candidates: Annotated[tuple[Id, ...], Field(min_length=1)] | None = None
     k: Annotated[int, BeforeValidator(plain_number), Field(ge=1, le=100)] = 10
     context: ContextBody = ContextBody()
-    exclude: Annotated[list[Id], Field(max_length=10_000)] = []
-    pinned: Annotated[list[PinBody], Field(max_length=100)] = []
+    exclude: Annotated[tuple[Id, ...], Field(max_length=10_000)] = ()  # a list would be copied, deeply, at each request
+    pinned: Annotated[tuple[PinBody, ...], Field(max_length=100)] = ()
     explore: Annotated[bool, Field(strict=True)] = True
     request_id: Id | None = None
 
@@ -94,9 +94,9 @@ class RankBody(Body):
             at=now,
             k=self.k,
             user_id=reader_id(self.user_id, self.session_id),
-            candidates=None if self.candidates is None else tuple(self.candidates),
+            candidates=self.candidates,
             context=Context(self.context.device, self.context.surface, self.context.article_id),
-            exclude=tuple(self.exclude),
+            exclude=self.exclude,
             pinned=tuple(Pin(pin.article_id, pin.position) for pin in self.pinned),
             explore=self.explore,
         )

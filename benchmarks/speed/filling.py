@@ -106,7 +106,7 @@ async def fill(url: str, sizes: Sizes) -> None:
         await administer(engine, "ALTER SYSTEM SET autovacuum = off", "SELECT pg_reload_conf()")
         await fill_log(engine, sizes, now)
         async with writing(engine) as connection:
-            await counters.count_hours(connection, now)
+            await counters.count_log(connection, now)
         await settle(engine)
     finally:
         await engine.dispose()

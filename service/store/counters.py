@@ -1,6 +1,6 @@
 """Click and exposure counts per article and time bucket, for a catalogue that is being rebuilt.
 
-Windows with buckets of whole hours are read from `hourly_counts`, which `count_hours` brings forward from time to time, and
+Windows with buckets of whole hours are read from `bucket_counts`, which `count_log` brings forward from time to time, and
 from what the log holds beyond; the shorter windows from the log alone.
 """
 
@@ -18,6 +18,7 @@ from service.store.impressions import Horizon, horizon
 from service.store.locks import Lock, hold
 
 HOUR = 3_600
+COUNTED = [length for length in LENGTHS if length % HOUR == 0]  # seconds per bucket of `bucket_counts`
 REBUILD_TIMEOUT = "120s"  # a busy day of exposures, once per start
 
 # Seconds are rounded down as `drn.catalogue.epoch` does. Bounds on `at` pick partitions and index ranges.
@@ -28,41 +29,53 @@ LOGS: dict[Kind, str] = {
 }
 ENDS: dict[Kind, str] = {"clicks": "feedback", "exposures": "impressions"}
 
+# A start reads a million counts: as rows they would take three seconds.
+IN_COLUMNS = """
+SELECT coalesce(array_agg(article_id), '{}') AS article_ids,
+    coalesce(string_agg(int8send(bucket), ''), '') AS buckets, coalesce(string_agg(int8send(times), ''), '') AS counts FROM counts
+"""
+
 
 def from_log(kind: Kind) -> TextClause:
     return text(f"""
-        SELECT article_id, second / :length AS bucket, count(*) AS times FROM ({LOGS[kind]}) AS log
-        WHERE at >= to_timestamp(:since) AND at < to_timestamp(:until) AND seq <= :end GROUP BY 1, 2
+        WITH counts AS (
+            SELECT article_id, second / :length AS bucket, count(*) AS times FROM ({LOGS[kind]}) AS log
+            WHERE at >= to_timestamp(:since) AND at < to_timestamp(:until) AND seq <= :end GROUP BY 1, 2
+        ) {IN_COLUMNS}
     """)
 
 
-def from_hours(kind: Kind) -> TextClause:
-    """One statement sees one state of `hourly_counts` and its end; an end beyond ours is not used at all."""
+def from_buckets(kind: Kind) -> TextClause:
+    """One statement sees one state of `bucket_counts` and its end; an end beyond ours is not used at all."""
     return text(f"""
-        WITH counted AS (SELECT {ENDS[kind]} AS end_seq FROM hourly_counts_end WHERE {ENDS[kind]} <= :end)
-        SELECT article_id, bucket, sum(times)::bigint AS times FROM (
-            SELECT article_id, hour * {HOUR} / :length AS bucket, times FROM hourly_counts
-            WHERE kind = '{kind}' AND hour >= :since / {HOUR} AND hour < :until / {HOUR} AND EXISTS (SELECT FROM counted)
+        WITH counted AS (SELECT {ENDS[kind]} AS end_seq FROM bucket_counts_end WHERE {ENDS[kind]} <= :end),
+        counts AS (
+            SELECT article_id, bucket, times FROM bucket_counts
+            WHERE kind = '{kind}' AND length = :length AND bucket >= :since / :length AND bucket < :until / :length
+                AND EXISTS (SELECT FROM counted)
             UNION ALL
             SELECT article_id, second / :length, count(*) FROM ({LOGS[kind]}) AS log
             WHERE at >= to_timestamp(:since) AND at < to_timestamp(:until)
                 AND seq > coalesce((SELECT end_seq FROM counted), 0) AND seq <= :end GROUP BY 1, 2
-        ) AS counts GROUP BY 1, 2
+        ) {IN_COLUMNS}
     """)
 
 
-def add_hours(kind: Kind) -> TextClause:
+def add_buckets(kind: Kind) -> TextClause:
+    """The log is counted by the hour once, and the hours are added up for each length."""
     return text(f"""
-        INSERT INTO hourly_counts (kind, hour, article_id, times)
-        SELECT '{kind}', second / {HOUR}, article_id, count(*) FROM ({LOGS[kind]}) AS log
-        WHERE seq > (SELECT {ENDS[kind]} FROM hourly_counts_end) AND seq <= :end GROUP BY 2, 3
-        ON CONFLICT (kind, hour, article_id) DO UPDATE SET times = hourly_counts.times + excluded.times
+        INSERT INTO bucket_counts (kind, length, bucket, article_id, times)
+        SELECT '{kind}', length, hour * {HOUR} / length, article_id, sum(times) FROM (
+            SELECT article_id, second / {HOUR} AS hour, count(*) AS times FROM ({LOGS[kind]}) AS log
+            WHERE seq > (SELECT {ENDS[kind]} FROM bucket_counts_end) AND seq <= :end GROUP BY 1, 2
+        ) AS hours, unnest(CAST(:lengths AS bigint[])) AS length GROUP BY 2, 3, 4
+        ON CONFLICT (kind, length, bucket, article_id) DO UPDATE SET times = bucket_counts.times + excluded.times
     """)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class WindowCounts:
-    """The counts of one kind in one window, as `drn.catalogue.Catalogue.load_counts` takes them."""
+    """The counts of one kind in one window, as `drn.catalogue.Catalogue.load_counts` takes them; a bucket may come twice."""
 
     kind: Kind
     window: int  # index into drn.catalogue.WINDOWS
@@ -74,7 +87,7 @@ class WindowCounts:
 async def window_counts(connection: AsyncConnection, now: datetime, upto: Horizon) -> list[WindowCounts]:
     """What the windows hold at `now`. Whoever follows the log from `upto` on counts every row once."""
     await connection.execute(text(f"SET LOCAL statement_timeout = '{REBUILD_TIMEOUT}'"))
-    # The planner cannot know how little of the log lies beyond the hourly counts, and would read all of it.
+    # The planner cannot know how little of the log lies beyond `bucket_counts`, and would read all of it.
     await connection.execute(text("SET LOCAL enable_seqscan = off"))
     ends: dict[Kind, int] = {"clicks": upto.feedback, "exposures": upto.impressions}
     return [
@@ -86,31 +99,31 @@ async def window_counts(connection: AsyncConnection, now: datetime, upto: Horizo
 
 async def one_window(connection: AsyncConnection, kind: Kind, window: int, second: int, end: int) -> WindowCounts:
     length = LENGTHS[window]
-    query = from_log(kind) if length % HOUR else from_hours(kind)
+    query = from_buckets(kind) if length in COUNTED else from_log(kind)
     newest = second // length
     bounds = {"length": length, "since": (newest - BUCKETS + 1) * length, "until": (newest + 1) * length, "end": end}
-    rows = (await connection.execute(query, bounds)).all()
-    return WindowCounts(
-        kind,
-        window,
-        tuple(row.article_id for row in rows),
-        np.array([row.bucket for row in rows], np.int64),
-        np.array([row.times for row in rows], np.int64),
-    )
+    found = (await connection.execute(query, bounds)).one()
+    return WindowCounts(kind, window, tuple(found.article_ids), numbers(found.buckets), numbers(found.counts))
 
 
-async def count_hours(connection: AsyncConnection, now: datetime) -> Horizon:
-    """Brings `hourly_counts` up to the end of the log and drops what no window at `now` reaches; returns that end.
+def numbers(sent: bytes) -> NDArray[np.int64]:
+    """What PostgreSQL's int8send wrote, one after the other."""
+    return np.frombuffer(sent, ">i8").astype(np.int64)
+
+
+async def count_log(connection: AsyncConnection, now: datetime) -> Horizon:
+    """Brings `bucket_counts` up to the end of the log and drops what no window at `now` reaches; returns that end.
 
     Retention should run after it: what is counted stays counted when its impressions are dropped.
     """
     await hold(connection, Lock.COUNTS)
     end = await horizon(connection)
-    await connection.execute(add_hours("clicks"), {"end": end.feedback})
-    await connection.execute(add_hours("exposures"), {"end": end.impressions})
+    await connection.execute(add_buckets("clicks"), {"end": end.feedback, "lengths": COUNTED})
+    await connection.execute(add_buckets("exposures"), {"end": end.impressions, "lengths": COUNTED})
     await connection.execute(
-        text("UPDATE hourly_counts_end SET impressions = greatest(impressions, :i), feedback = greatest(feedback, :f)"),
+        text("UPDATE bucket_counts_end SET impressions = greatest(impressions, :i), feedback = greatest(feedback, :f)"),
         {"i": end.impressions, "f": end.feedback},
     )
-    await connection.execute(text("DELETE FROM hourly_counts WHERE hour < :first"), {"first": (epoch(now) - WINDOWS[-1]) // HOUR})
+    left = text("DELETE FROM bucket_counts WHERE bucket <= :now / length - :buckets")
+    await connection.execute(left, {"now": epoch(now), "buckets": BUCKETS})
     return end

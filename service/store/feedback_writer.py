@@ -13,6 +13,7 @@ from service.store.errors import NoSuchRequest
 from service.store.feedback import Recorded, StoredEvent, columns, past
 from service.store.group_commit import WAIT_SECONDS, Connection, GroupCommit
 from service.store.impression_rows import numbers, texts
+from service.store.prepared import Prepared
 
 EVENTS = 512  # per commit: a group of requests is full when it holds so many, which takes PostgreSQL about 8 ms
 WARY = 20  # groups: where one event in ten thousand is repeated, few are then refused and written twice
@@ -22,14 +23,14 @@ WARY = 20  # groups: where one event in ten thousand is repeated, few are then r
 # the sort.
 INSERT = """
 WITH held AS MATERIALIZED (
-    SELECT seq FROM requests JOIN unnest(%s::text[], %s::bigint[]) AS list (request_id, seq) USING (request_id, seq)
+    SELECT seq FROM requests JOIN unnest($1::text[], $2::bigint[]) AS list (request_id, seq) USING (request_id, seq)
     FOR KEY SHARE OF requests SKIP LOCKED
 ), stored AS (
     INSERT INTO feedback (event_id, request_id, article_id, user_id, type, at, value, received_at, writer)
-    SELECT event_id, request_id, article_id, user_id, type, at, value, %s, %s
-    FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::timestamptz[], %s::float8[])
+    SELECT event_id, request_id, article_id, user_id, type, at, value, $3, $4
+    FROM unnest($6::text[], $7::text[], $8::text[], $9::text[], $10::text[], $11::timestamptz[], $12::float8[])
         WITH ORDINALITY AS event (event_id, request_id, article_id, user_id, type, at, value, place)
-    WHERE (SELECT count(*) FROM held) = %s ORDER BY place
+    WHERE (SELECT count(*) FROM held) = $5 ORDER BY place
     RETURNING seq
 )
 SELECT ARRAY(SELECT seq FROM held), ARRAY(SELECT seq FROM stored ORDER BY seq)
@@ -56,6 +57,7 @@ class FeedbackLog:
 
     def __init__(self, writer_id: str) -> None:
         self._writer_id = writer_id
+        self._statement = Prepared("insert_feedback", INSERT)
         self._wary = 0  # groups for which repeated events are still looked for before they are stored
 
     async def commit(self, connection: Connection, items: Sequence[Submission]) -> list[Recorded | Exception]:
@@ -116,12 +118,12 @@ class FeedbackLog:
         parameters = (
             texts([request_id for request_id, _ in lists]),
             numbers([seq for _, seq in lists]),
-            max(each.received_at for each in items),
+            str(max(each.received_at for each in items)),
             self._writer_id,
+            str(len(lists)),
             *columns(events),
-            len(lists),
         )
-        ((held, seqs),) = await (await connection.execute(INSERT, parameters, prepare=True)).fetchall()
+        held, seqs = map(integers, *await self._statement.rows(connection, parameters))
         if len(held) == len(lists):
             return {event.event_id: seq for event, seq in zip(events, seqs, strict=True)}, set()
         return {}, {(request_id, seq) for request_id, seq in lists if seq not in held}
@@ -130,6 +132,11 @@ class FeedbackLog:
         """Those of the events that are in the log."""
         rows = await connection.execute(KNOWN, [texts([*event_ids])])
         return {event_id for (event_id,) in await rows.fetchall()}
+
+
+def integers(array: bytes | None) -> list[int]:
+    """The numbers of an array as PostgreSQL writes it."""
+    return [int(each) for each in array[1:-1].split(b",")] if array and array != b"{}" else []
 
 
 def ids_of(submission: Submission) -> set[str]:

@@ -62,7 +62,7 @@ class Lane(Generic[T, R]):
             options: dict[str, Any] = TIMEOUTS.options()
             try:
                 self.connection = await psycopg.AsyncConnection.connect(
-                    self.conninfo, autocommit=True, application_name=self.name, **options
+                    self.conninfo, autocommit=True, application_name=self.name, client_encoding="utf8", **options
                 )
             except psycopg.OperationalError as error:
                 raise StoreUnavailable(first_line(error)) from error

@@ -14,6 +14,7 @@ from drn.errors import CorruptCheckpoint
 from drn.features import SCHEMA
 from drn.packing import MAGIC, pack, unpack
 from drn.types import Context, Floats, Impression, Interleaving, Pin
+from service.store.prepared import byteas
 
 COLUMNS: Mapping[str, str] = {
     "at": "timestamptz",
@@ -78,10 +79,10 @@ def encode(impression: Impression) -> tuple[Any, ...]:
     )
 
 
-def by_column(rows: Sequence[tuple[Any, ...]]) -> list[str | list[bytes]]:
-    """One array per column, of the values of many rows: bytes as they are, everything else as a text[] literal."""
+def by_column(rows: Sequence[tuple[Any, ...]]) -> list[str | bytes]:
+    """One array per column, of the values of many rows: bytes in binary form, everything else as a text[] literal."""
     kinds = zip(COLUMNS.values(), zip(*rows, strict=True), strict=True)
-    return [list(values) if kind == "bytea" else optional_texts(values) for kind, values in kinds]
+    return [byteas(values) if kind == "bytea" else optional_texts(values) for kind, values in kinds]
 
 
 def decode(row: RowMapping) -> Impression:

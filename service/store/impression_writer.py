@@ -14,20 +14,22 @@ from service.store.group_commit import WAIT_SECONDS, Connection, GroupCommit
 from service.store.impression_rows import COLUMNS, by_column, encode
 from service.store.locks import NAMESPACE, Lock
 from service.store.partitions import create_statement, day_of, name
+from service.store.prepared import Prepared
 
 # Taking the request ids and writing the impressions are one statement: of two writers of the same id, one gets no row.
 # The order of arrival is the order of the log: numbers are drawn behind the sort.
+ARRAYS = [f"${place}::{'bytea' if kind == 'bytea' else 'text'}[]" for place, kind in enumerate(COLUMNS.values(), 1)]
 INSERT = f"""
 WITH batch AS (
     SELECT {", ".join(f"{name}::{kind}" for name, kind in COLUMNS.items())}, place
-    FROM unnest({", ".join("%b::bytea[]" if kind == "bytea" else "%s::text[]" for kind in COLUMNS.values())})
+    FROM unnest({", ".join(ARRAYS)})
         WITH ORDINALITY AS arrived ({", ".join(COLUMNS)}, place)
 ), registered AS (
     INSERT INTO requests (request_id, at) SELECT request_id, at FROM batch ORDER BY place
     ON CONFLICT (request_id) DO NOTHING RETURNING request_id, seq
 )
 INSERT INTO impressions (seq, {", ".join(COLUMNS)}, writer)
-SELECT seq, {", ".join(COLUMNS)}, %s FROM registered JOIN batch USING (request_id)
+SELECT seq, {", ".join(COLUMNS)}, ${len(COLUMNS) + 1} FROM registered JOIN batch USING (request_id)
 RETURNING request_id, seq
 """
 OURS = """
@@ -49,6 +51,7 @@ class ImpressionLog:
 
     def __init__(self, writer_id: str) -> None:
         self._writer_id = writer_id
+        self._insert = Prepared("insert_impressions", INSERT)
         self._days: set[date] = set()  # that are known to have a partition
 
     async def commit(self, connection: Connection, items: Sequence[Row]) -> list[int | Exception]:
@@ -57,11 +60,11 @@ class ImpressionLog:
         first = {each.impression.request_id: each for each in reversed(items)}  # an id twice in a group is a duplicate
         columns = by_column([each.values for each in items if first[each.impression.request_id] is each])
         try:
-            found = await connection.execute(INSERT, (*columns, self._writer_id), prepare=True)
+            found = await self._insert.rows(connection, (*columns, self._writer_id))
         except (psycopg.DataError, psycopg.IntegrityError):
             self._days.clear()  # a day that retention has dropped is no fault of the impression
             raise
-        seqs: dict[str, int] = dict(await found.fetchall())
+        seqs = {request_id.decode(): int(seq) for request_id, seq in found if request_id and seq}
         written = [seqs.get(each.impression.request_id) if first[each.impression.request_id] is each else None for each in items]
         return [
             DuplicateRequest(each.impression.request_id) if seq is None else seq for each, seq in zip(items, written, strict=True)

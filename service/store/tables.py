@@ -130,19 +130,20 @@ feedback = Table(
     Index(None, "at"),
 )
 
-# What the log says up to `hourly_counts_end`, by hours since 1970.
-hourly_counts = Table(
-    "hourly_counts",
+# What the log says up to `bucket_counts_end`, by buckets of so many seconds since 1970.
+bucket_counts = Table(
+    "bucket_counts",
     metadata,
     Column("kind", Text, primary_key=True),
-    Column("hour", BigInteger, primary_key=True, autoincrement=False),
+    Column("length", BigInteger, primary_key=True, autoincrement=False),
+    Column("bucket", BigInteger, primary_key=True, autoincrement=False),
     Column("article_id", Text, primary_key=True),
     Column("times", BigInteger, nullable=False),
     CheckConstraint("kind IN ('clicks', 'exposures')", name="kind"),
 )
 
-hourly_counts_end = Table(
-    "hourly_counts_end",
+bucket_counts_end = Table(
+    "bucket_counts_end",
     metadata,
     Column("single", Boolean, primary_key=True, server_default=text("true")),
     Column("impressions", BigInteger, nullable=False),

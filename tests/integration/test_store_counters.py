@@ -14,7 +14,7 @@ from drn.catalogue import WINDOWS, Catalogue, epoch
 from drn.config import Config
 from drn.types import Article
 from service.store import feedback, impressions, partitions
-from service.store.counters import count_hours, window_counts
+from service.store.counters import count_log, window_counts
 from service.store.engine import reading, writing
 from service.store.impressions import Horizon, ImpressionWriter
 
@@ -41,7 +41,7 @@ AGES = [
 
 async def count(engine: AsyncEngine, now: datetime) -> Horizon:
     async with writing(engine) as connection:
-        return await count_hours(connection, now)
+        return await count_log(connection, now)
 
 
 def empty(noon: datetime) -> Catalogue:
@@ -123,6 +123,6 @@ async def test_what_was_counted_outlasts_its_impressions(
     assert await count(engine, noon) == end == Horizon(2, 0)
     async with reading(engine) as connection:
         *_, year = await window_counts(connection, noon, end)
-        hours = (await connection.execute(text("SELECT count(*), sum(times) FROM hourly_counts"))).one()
+        buckets = (await connection.execute(text("SELECT count(*), sum(times) FROM bucket_counts"))).one()
     assert (set(year.article_ids), year.counts.tolist()) == ({"a4", "a3", "a2"}, [1, 1, 1])
-    assert tuple(hours) == (3, 3)
+    assert tuple(buckets) == (3, 3)

@@ -95,7 +95,7 @@ async def scans(connection: AsyncConnection, query: Callable[[], Awaitable[Any]]
         await query()
     found: list[Scan] = []
     for statement, parameters in sent:
-        if not statement.lstrip().startswith("SELECT"):
+        if not statement.lstrip().startswith(("SELECT", "WITH")):
             continue
         explained = await connection.exec_driver_sql("EXPLAIN (ANALYZE, FORMAT JSON) " + statement, parameters)
         found.extend(walk(explained.scalar_one()[0]["Plan"]))

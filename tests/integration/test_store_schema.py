@@ -61,6 +61,25 @@ def test_migrations_run_on_a_filled_database_and_leave_its_rows(empty_database_u
         assert connection.execute("SELECT request_id FROM impressions JOIN requests USING (request_id)").fetchall() == [("r1",)]
 
 
+def test_counts_of_hours_become_counts_of_every_windows_buckets(empty_database_url: str) -> None:
+    migrate.upgrade(empty_database_url, "0005")
+    hour = 490_560  # a bucket of each length begins with it
+    with psycopg.connect(empty_database_url) as connection:
+        for later, times in ((0, 2), (1, 3), (7, 4), (365, 5)):
+            connection.execute("INSERT INTO hourly_counts VALUES ('clicks', %s, 'a', %s)", [hour + later, times])
+        connection.execute("UPDATE hourly_counts_end SET feedback = 14")
+    migrate.upgrade(empty_database_url)
+    with psycopg.connect(empty_database_url) as connection:
+        found = connection.execute("SELECT length, bucket, times FROM bucket_counts ORDER BY length, bucket").fetchall()
+        assert connection.execute("SELECT feedback FROM bucket_counts_end").fetchall() == [(14,)]
+    hours, sevens, halves = hour, hour // 7, hour // 365
+    assert found == [
+        *[(3_600, hours + later, times) for later, times in ((0, 2), (1, 3), (7, 4), (365, 5))],
+        *[(25_200, sevens + later, times) for later, times in ((0, 5), (1, 4), (52, 5))],
+        *[(1_314_000, halves + later, times) for later, times in ((0, 9), (1, 5))],
+    ]
+
+
 def test_a_day_is_not_vacuumed_for_its_growth(database_url: str) -> None:
     with psycopg.connect(database_url) as connection:
         connection.execute(create_statement(date(2026, 11, 23)).encode())

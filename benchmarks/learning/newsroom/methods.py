@@ -50,9 +50,9 @@ ROWS: Mapping[str, Row] = {
     "random": Row(lambda _, rng: Chance(rng)),
     "popularity": Row(lambda _, rng: Popularity(rng)),
     "lr": Row(peer(lambda config, rng: logistic(input_shape(config), Setting(rate=1e-2, decay=1e-3), rng)), retrained=True),
-    "fm": Row(peer(lambda config, rng: factorization_machine(input_shape(config), Setting(), rng)), retrained=True),
+    "fm": Row(peer(lambda config, rng: factorization_machine(input_shape(config), Setting(decay=3e-2), rng)), retrained=True),
     "wide-deep": Row(
-        peer(lambda config, rng: wide_and_deep(input_shape(config), Setting(), rng, config)),
+        peer(lambda config, rng: wide_and_deep(input_shape(config), Setting(decay=1e-3), rng, config)),
         changes={"activation": "relu", "list_pooling": "none"},  # the product's layers without what is its own
         retrained=True,
     ),

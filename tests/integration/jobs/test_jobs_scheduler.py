@@ -129,7 +129,7 @@ async def test_a_long_retention_run_is_not_taken_for_lost(site: Any) -> None:
 
 async def test_the_log_is_counted_before_it_is_pruned(site: Any) -> None:
     await learner(site).count_and_prune()
-    assert [row.job for row in await site.runs()][:2] == ["prune", "count_hours"]
+    assert [row.job for row in await site.runs()][:2] == ["prune", "count_log"]
 
 
 async def test_a_run_that_a_fast_clock_dated_tomorrow_holds_up_nothing(site: Any) -> None:

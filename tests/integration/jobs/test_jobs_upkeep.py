@@ -5,14 +5,14 @@ from typing import Any
 import numpy as np
 
 from jobs.runner import Done
-from jobs.upkeep import COUNT_HOURS
+from jobs.upkeep import COUNT_LOG
 from service.node import open_node
 from service.settings import Settings
 
 
 async def test_a_start_after_counting_finds_the_same_counts(site: Any, settings: Settings) -> None:
     await site.visit(6)
-    outcome = await site.run(COUNT_HOURS)
+    outcome = await site.run(COUNT_LOG)
     assert isinstance(outcome, Done)
     assert outcome.detail["impressions"] >= 6
     await site.visit(3)  # beyond what was counted

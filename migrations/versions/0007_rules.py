@@ -2,8 +2,8 @@
 
 from alembic import op
 
-revision = "0006"
-down_revision = "0005"
+revision = "0007"
+down_revision = "0006"
 
 # All lists wait for the new column's lock, as for 0005's; it has it in a moment, since a default that is a constant is not
 # written into the rows, and a check of them all is not asked for: whoever reads a list compares the lengths.
@@ -42,6 +42,17 @@ CREATE UNIQUE INDEX rules_one_pin_at_a_place ON rules (position, surface) NULLS 
     WHERE kind = 'pin' AND ended_at IS NULL;
 """
 
+# Lists that were boosted cannot be derived again behind this.
+BACK = """
+DROP TABLE rules;
+DROP SEQUENCE rule_id;
+ALTER TABLE impressions DROP COLUMN boosts;
+"""
+
 
 def upgrade() -> None:
     op.get_bind().exec_driver_sql(STATEMENTS)
+
+
+def downgrade() -> None:
+    op.get_bind().exec_driver_sql(BACK)
