@@ -1,10 +1,12 @@
 """GET, POST /rules and DELETE /rules/{id}, and what they do to lists."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import httpx
 import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -239,6 +241,30 @@ async def test_rules_are_followed_without_notices(api: Any, engine: AsyncEngine)
         values = "('pin', 'a1', 0, now())"
         await connection.execute(text(f"INSERT INTO rules (kind, article_id, position, created_at) VALUES {values}"))
     await until(lambda: len(api.node.live.rules) == 1)
+
+
+def test_processes_on_real_sockets_go_by_one_rule(initial: Any, spawn: Any) -> None:
+    first, second = spawn(), spawn()
+    for each in (first, second):
+        each.wait_until_ready()
+    articles = [{"id": f"a{i}", "title": f"Title {i}", "published_at": "2026-11-22T10:00:00Z"} for i in range(9)]
+    assert httpx.put(f"{first.url}/articles", json={"articles": articles}).status_code == 200
+    rule = {"kind": "pin", "article_id": "a8", "position": 1, "surface": "home"}
+    answer = httpx.post(f"{first.url}/rules", json=rule)
+    assert answer.status_code == 201
+
+    def pinned(url: str) -> bool:
+        home = httpx.post(f"{url}/rank", json={"k": 3, "context": {"surface": "home"}}).json()
+        return [item["reason"] for item in home["items"]] == ["ranked", "pinned", "ranked"] and ids(home)[1] == "a8"
+
+    assert pinned(first.url)  # from the very next list on
+    time.sleep(1)
+    assert pinned(second.url)
+    assert httpx.get(f"{second.url}/rules").json()["rules"][0]["id"] == answer.json()["id"]
+    assert httpx.delete(f"{second.url}/rules/{answer.json()['id']}").status_code == 204
+    assert not pinned(second.url)
+    time.sleep(1)
+    assert not pinned(first.url)
 
 
 @pytest.mark.parametrize(
