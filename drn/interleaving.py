@@ -32,6 +32,11 @@ def ranks(scores: Floats) -> Ints:
     return rank  # (n,)
 
 
+def boosted(scores: Floats, boosts: Floats | None) -> Floats:
+    """What is ranked: the scores, and for every ranker alike what editors add to them.  (…, n), (n,) → (…, n)"""
+    return scores if boosts is None else scores + boosts
+
+
 def interleave(
     current_scores: Floats,
     explore_scores: Floats,

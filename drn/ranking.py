@@ -1,6 +1,7 @@
 """One decision: a request, what is known now, and two networks → an Impression; and the same again from its logged row."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -12,11 +13,11 @@ from drn.config import Config
 from drn.errors import InvalidInput, NoCandidates
 from drn.features import dense_names, encode, measure, observe
 from drn.holdback import half
-from drn.interleaving import interleave_by_seed, ranked_alone
+from drn.interleaving import boosted, interleave_by_seed, ranked_alone
 from drn.kernels import all_finite
 from drn.readers import Reader
 from drn.scoring import Scorer
-from drn.types import Floats, Impression, Interleaving, Ints, Observation, RankRequest
+from drn.types import Boost, Floats, Impression, Interleaving, Ints, Observation, RankRequest
 from drn.versions import Version
 
 
@@ -48,6 +49,7 @@ def decide(request: RankRequest, served: Served, catalogue: Catalogue, reader: R
     candidates = candidate_ids(request, catalogue, rows)
     observation = observe(catalogue, reader, rows, request.context, now)
     scores, fallback = score(observation, served, rows, catalogue.content_revision)
+    boosts = boosts_of(rows, request.boosts, catalogue) if request.boosts else None
     pins = tuple(pin for pin in request.pinned if pin.article_id not in unknown)
     seed = request_seed(request.request_id)
     positions = {pin.position: candidates.index(pin.article_id) for pin in pins}
@@ -65,9 +67,10 @@ def decide(request: RankRequest, served: Served, catalogue: Catalogue, reader: R
         observation=observation,
         current_scores=scores[0],
         explore_scores=scores[1],
-        interleaving=merge(scores, positions, request.k, seed if request.explore else None, served),
+        interleaving=merge(boosted(scores, boosts), positions, request.k, seed if request.explore else None, served),
         unknown=unknown,
         fallback=fallback,
+        boosts=boosts,
     )
 
 
@@ -79,7 +82,7 @@ def assigned(request: RankRequest, served: Served) -> tuple[RankRequest, Served]
 
 
 def derive(logged: Impression, served: Served) -> Impression:
-    """The decision made again from its logged row alone: observation, version, seed, pins and k.
+    """The decision made again from its logged row alone: observation, version, seed, pins, boosts and k.
 
     Raises:
         InvalidInput: `served` is not the version that made the decision.
@@ -88,7 +91,7 @@ def derive(logged: Impression, served: Served) -> Impression:
         raise InvalidInput(f"decision {logged.request_id} was made by version {logged.version_id}, not {served.version_id}")
     scores, fallback = score(logged.observation, served)
     positions = {pin.position: logged.candidates.index(pin.article_id) for pin in logged.pins}
-    merged = merge(scores, positions, logged.k, logged.seed if logged.explore else None, served)
+    merged = merge(boosted(scores, logged.boosts), positions, logged.k, logged.seed if logged.explore else None, served)
     return replace(logged, current_scores=scores[0], explore_scores=scores[1], interleaving=merged, fallback=fallback)
 
 
@@ -115,6 +118,15 @@ def candidate_ids(request: RankRequest, catalogue: Catalogue, rows: Ints) -> tup
     if request.candidates is not None and len(rows) == len(request.candidates) and not request.pinned:
         return request.candidates
     return catalogue.ids(rows)
+
+
+def boosts_of(rows: Ints, boosts: Sequence[Boost], catalogue: Catalogue) -> Floats | None:
+    """What is added to the scores of these rows; None where none of them is boosted.  (n,) → (n,)"""
+    added = np.zeros(len(rows), np.float32)
+    for row, boost in zip(catalogue.find([boost.article_id for boost in boosts]), boosts, strict=True):
+        added[rows == row] += boost.by
+    added.setflags(write=False)
+    return added if added.any() else None
 
 
 def check_pins(request: RankRequest) -> None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from drn.config import Config
 from drn.errors import InvalidInput
 from drn.features import encode
-from drn.interleaving import ranks, swap_ratios
+from drn.interleaving import boosted, ranks, swap_ratios
 from drn.rewards import Reactions, active_reward, is_examined
 from drn.types import Bools, ClosedImpression, Entry, Floats, Inputs, Ints, Observation
 
@@ -33,11 +33,12 @@ class Experience:
     examined: Bools  # (k,)
     pinned: Bools  # (k,)
     reward: Floats  # (k,): r = r_click + β·r_active
-    current_scores: Floats  # (n,): as logged
-    explore_scores: Floats  # (n,): as logged
+    current_scores: Floats  # (n,): as logged, without boosts
+    explore_scores: Floats  # (n,): likewise
     drawn: bool = True  # False where the list was not drawn from the interleaving mixture: no swap ratios exist
     reported: bool = False  # whether the app told what was seen: then nothing has to be concluded from places
     exposed: Bools | None = None  # (k,): slots that the reader may have looked at; None: all of them
+    boosts: Floats | None = None  # (n,): what editors added to both scores before they were ranked
 
     def __post_init__(self) -> None:
         k = len(self.shown)
@@ -74,6 +75,7 @@ def experience(closed: ClosedImpression, config: Config, now: datetime, link: Li
         drawn=impression.explore,
         reported=told.reported,
         exposed=told.exposed(),
+        boosts=impression.boosts,
     )
 
 
@@ -121,7 +123,8 @@ def pair_weights(experience: Experience, pairs: NDArray[np.intp], config: Config
     """
     if experience.reported or not experience.drawn:
         return np.full(len(pairs), 0.5, np.float32)
-    current, explore = ranks(experience.current_scores), ranks(experience.explore_scores)
+    both = experience.current_scores, experience.explore_scores
+    current, explore = (ranks(boosted(scores, experience.boosts)) for scores in both)
     ratios = swap_ratios(current, explore, experience.shown, pairs, config.tau, experience.pinned)
     return np.asarray(ratios, np.float32)
 

@@ -51,6 +51,31 @@ class Pin:
 
 
 @dataclass(frozen=True, slots=True)
+class Boost:
+    article_id: str
+    by: float
+
+
+class RuleKind(StrEnum):
+    PIN = "pin"
+    CAP = "cap"
+    BOOST = "boost"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What editors have set for every list, or for those of one surface."""
+
+    kind: RuleKind
+    article_id: str
+    surface: str | None = None  # None: every surface
+    position: int | None = None  # where a pin holds its article
+    most: int | None = None  # how often a cap lets its article be shown to one reader
+    boost: float | None = None  # what is added to both networks' scores of its article
+    ends_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class RankRequest:
     """One request for a list. `candidates=None` asks for the live catalogue; `user_id=None` is an anonymous reader."""
 
@@ -63,6 +88,7 @@ class RankRequest:
     exclude: tuple[str, ...] = ()
     pinned: tuple[Pin, ...] = ()
     explore: bool = True
+    boosts: tuple[Boost, ...] = ()  # by editors' rules alone; those of one article add up
 
 
 class Event(NamedTuple):
@@ -165,6 +191,7 @@ class Impression:
     interleaving: Interleaving
     unknown: tuple[str, ...] = ()
     fallback: str | None = None
+    boosts: Floats | None = None  # (n,): what was added to the scores of both networks before they were ranked; None: nothing
 
     @property
     def article_ids(self) -> tuple[str, ...]:

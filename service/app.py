@@ -22,11 +22,12 @@ from service.routes.feedback import SHORTCUT as FEEDBACK
 from service.routes.feedback import router as feedback
 from service.routes.rank import SHORTCUT as RANK
 from service.routes.rank import router as rank
+from service.routes.rules import router as rules
 from service.routes.users import router as users
 from service.routes.versions import router as versions
 from service.settings import Settings
 
-ROUTERS = (rank, feedback, articles, users, decisions, versions, operations.router, admin)  # the busiest first
+ROUTERS = (rank, feedback, articles, rules, users, decisions, versions, operations.router, admin)  # the busiest first
 log = structlog.get_logger(__name__)
 
 

@@ -22,7 +22,7 @@ from drn.versions import Version
 from service.keys import KeyRing
 from service.live import SETTLED_SECONDS, Applied, Live
 from service.metrics import Metrics
-from service.store import articles, counters, erasures, feedback, impressions, keys, versions
+from service.store import articles, counters, erasures, feedback, impressions, keys, rules, versions
 from service.store.articles import StoredArticle
 from service.store.engine import reading, translated
 from service.store.errors import NoSuchVersion, StoreError, StoreUnavailable, WeightsPruned
@@ -69,6 +69,7 @@ class Follower:
         self._erasures = Applied()
         self._revision = 0
         self._articles_lock = asyncio.Lock()
+        self._rules_lock = asyncio.Lock()
         self._loads: dict[str, asyncio.Task[Reader]] = {}
         self._doubt_until = 0.0
         self._stopping = False
@@ -80,6 +81,7 @@ class Follower:
             "keys": self._follow_keys,
             "erasures": self._follow_erasures,
             "articles": self._follow_articles,
+            "rules": self._follow_rules,
             "version": self._follow_version,
         }
         self._followed = dict.fromkeys(self._steps, 0.0)  # of time.monotonic: when each was last followed to its end
@@ -152,6 +154,15 @@ class Follower:
         """
         async with reading(self._engine) as connection:
             await self._follow_articles(connection)
+
+    async def follow_rules(self) -> None:
+        """Goes by the rules that are committed by now.
+
+        Raises:
+            StoreUnavailable: PostgreSQL cannot be reached.
+        """
+        async with reading(self._engine) as connection:
+            await self._follow_rules(connection)
 
     async def reader(self, user_id: str | None) -> Reader:
         """The reader's recent past: from memory, or once from the log. Nobody (None) has none.
@@ -302,6 +313,10 @@ class Follower:
     async def _follow_keys(self, connection: AsyncConnection) -> None:
         active = await keys.active(connection)
         self._live.keys = KeyRing.of(((key.hash, key.scopes) for key in active), self._open_without_keys)
+
+    async def _follow_rules(self, connection: AsyncConnection) -> None:
+        async with self._rules_lock:  # what was read later replaces what was read before, never the other way round
+            self._live.rules = tuple([stored.rule for stored in await rules.running(connection)])
 
     async def _follow_erasures(self, connection: AsyncConnection) -> None:
         for receipt in await erasures.since(connection, self._erasures.floor):

@@ -20,7 +20,7 @@ class Scope(StrEnum):
     FEEDBACK = "feedback"  # POST /feedback
     ARTICLES = "articles"  # PUT, DELETE /articles
     READ = "read"  # GET articles, decisions, versions, metrics
-    ADMIN = "admin"  # everything, with /admin and DELETE /users
+    ADMIN = "admin"  # everything, with /admin, /rules and DELETE /users
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What one API process keeps in memory: articles with their counters, readers' histories, the served version, the keys.
+"""What one API process keeps in memory: articles with their counters, readers' histories, the served version, rules, the keys.
 
 All of it is a cache of the log, rebuilt at start. Readers are bounded: so many of them (`DRN_CACHED_READERS`), so many clicks
 each (`history_clicks`). The catalogue is not: it grows with every article ever published, and a withdrawn one keeps its row.
@@ -19,7 +19,7 @@ from drn.holdback import fault
 from drn.ranking import Served, serving
 from drn.readers import Reader
 from drn.rewards import CLICK
-from drn.types import Article, Event, Impression
+from drn.types import Article, Event, Impression, Rule
 from drn.versions import Version
 from service.keys import KeyRing
 from service.store.impressions import ShownList
@@ -45,6 +45,7 @@ class Live:
         self.fault: str | None = None  # what the served version's own sums prove to be wrong with the machine
         self.refused: str | None = None  # why a newer version than the served one is not taken into service
         self.keys = KeyRing({})  # closed until the keys have been read
+        self.rules: tuple[Rule, ...] = ()  # of the editors, for the whole site; swapped as one reference
         self.impressions = Applied()
         self.events = Applied()
         self.lists = RecentLists()

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from drn.types import Article, Context, Event, Pin, RankRequest
+from drn.types import Article, Context, Event, Pin, RankRequest, Rule, RuleKind
 
 PRINTABLE = r"^[^\x00-\x1f\x7f-\x9f]*$"  # no control characters; PostgreSQL cannot even store \x00
 PROSE = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*$"  # the same, but tabs and line ends may stay
@@ -161,6 +161,33 @@ class ArticlesBody(Body):
     articles: Annotated[list[ArticleBody], Field(min_length=1, max_length=10_000)]
 
 
+class RuleBody(Body):
+    """What editors set for every list, or for those of one surface.
+
+    A pin has a position, a cap the most times that one reader is shown the article, a boost what is added to its scores.
+    """
+
+    kind: RuleKind
+    article_id: Id
+    surface: Annotated[str, Field(min_length=1, max_length=200, pattern=PRINTABLE)] | None = None
+    position: Annotated[int, BeforeValidator(plain_number), Field(ge=0, le=99)] | None = None
+    most: Annotated[int, BeforeValidator(plain_number), Field(ge=1, le=65_535)] | None = None
+    boost: Annotated[float, BeforeValidator(plain_number), Field(allow_inf_nan=False, ge=-100, le=100)] | None = None
+    ends_at: Time | None = None
+
+    @model_validator(mode="after")
+    def kind_has_its_number(self) -> "RuleBody":
+        for name, kind in (("position", RuleKind.PIN), ("most", RuleKind.CAP), ("boost", RuleKind.BOOST)):
+            if (getattr(self, name) is not None) != (self.kind is kind):
+                raise ValueError(f"{name}: a {kind} needs it" if self.kind is kind else f"{name}: a {self.kind} has none")
+        if self.boost == 0:
+            raise ValueError("boost: 0 changes nothing")
+        return self
+
+    def to_rule(self) -> Rule:
+        return Rule(self.kind, self.article_id, self.surface, self.position, self.most, self.boost, self.ends_at)
+
+
 class Item(BaseModel):
     article_id: str
     position: int
@@ -229,6 +256,7 @@ class Slot(BaseModel):
     reason: Literal["ranked", "pinned"]
     current_score: float | None = Field(description="Q of the current network; null if the row is damaged")
     explore_score: float | None = Field(description="Q of the explore network; null if the row is damaged")
+    boost: float = Field(description="what an editor's rule added to both scores before they were ranked")
     credit: float = Field(description="explore's share of a click here: P_explore / (P_explore + P_current)")
     propensity: float = Field(description="probability of this article in this place, given the places above")
     clicked: bool = Field(description="whether a click in this list has been reported")
@@ -253,6 +281,27 @@ class DecisionAnswer(BaseModel):
     items: list[Slot]
     reproduced: bool | None = Field(description="whether re-deriving the row gives the same list; null if it cannot be tried")
     reason: str | None = Field(description="why it could not be re-derived, or what differs")
+
+
+class RuleAnswer(BaseModel):
+    """A rule with what is known of its article by now."""
+
+    id: int
+    kind: RuleKind
+    article_id: str
+    title: str
+    live: bool = Field(description="whether the article can be in a list now: not withdrawn, expired or embargoed")
+    surface: str | None = Field(description="the `context.surface` of the lists for which it holds; null: of all")
+    position: int | None = Field(description="where a pin holds the article")
+    most: int | None = Field(description="how often a cap lets the article be shown to one reader")
+    boost: float | None = Field(description="what is added to both networks' scores of the article")
+    created_at: datetime
+    ends_at: datetime | None = Field(description="when it ends by itself; null: never")
+    ended_at: datetime | None = Field(description="since when it no longer holds; null: it holds")
+
+
+class RulesAnswer(BaseModel):
+    rules: list[RuleAnswer]
 
 
 class ProblemField(BaseModel):

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from drn.catalogue import Catalogue
 from drn.config import Config
 from drn.exploration import judge, z_score
 from drn.holdback import compare
@@ -19,8 +20,9 @@ from drn.types import HoldbackState, Verdict
 from service.dashboard.evidence import LEVEL, Evidence
 from service.dashboard.reader_days import ReaderDays
 from service.dashboard.tallies import NO_SCORE, NOTHING, ScoreTally, TrafficTally, slice_of
+from service.handlers.rules import described, running
 from service.node import Node
-from service.store import dashboard, duels, runs
+from service.store import dashboard, duels, rules, runs
 from service.store.dashboard import EPOCH, LineRow, ShownArticle
 from service.store.duels import DuelRow
 from service.store.engine import reading
@@ -30,6 +32,7 @@ VERSIONS = 240
 RUNS = 40
 NEWEST_LISTS = 200
 ARTICLES = 8
+NEWEST = 30  # articles that an editor who sets a rule may choose from by their titles
 RECENT = timedelta(days=1)  # lists older than this are not "on the page now"
 BUCKETS = 60  # at most, in a chart
 WIDTHS = (15, 30, 60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 10_800, 14_400)  # seconds of a bucket, the fitting one is taken
@@ -76,6 +79,7 @@ class Figures:
             waiting = await dashboard.waiting(connection, versions[-1].watermark) if versions else 0
             articles = await dashboard.most_shown(connection, now - RECENT, NEWEST_LISTS, ARTICLES)
             ledger = await runs.listing(connection, RUNS)
+            ruled = running(await rules.running(connection), now)
         if self.traffic.first is not None:
             await self.days.read(self.node.engine, self.traffic.first, now)
         starts, width = self.buckets(since, now)
@@ -97,6 +101,8 @@ class Figures:
             "jobs": [run(row) for row in ledger],
             "recent": NEWEST_LISTS,
             "articles": [article(row) for row in articles],
+            "rules": [in_seconds(row) for row in described(self.node, ruled, now)],
+            "newest": newest_live(self.node.live.catalogue, now),
         }
 
     async def count(
@@ -249,3 +255,14 @@ def run(row: Run) -> dict[str, Any]:
 
 def article(row: ShownArticle) -> dict[str, Any]:
     return asdict(row)
+
+
+def in_seconds(rule: dict[str, Any]) -> dict[str, Any]:
+    return {name: value.timestamp() if isinstance(value, datetime) else value for name, value in rule.items()}
+
+
+def newest_live(catalogue: Catalogue, now: datetime) -> list[dict[str, str]]:
+    """The newest of the live articles, the newest first."""
+    rows = catalogue.live(now)
+    newest = rows[np.argsort(-catalogue.published[rows], kind="stable")[:NEWEST]]
+    return [{"id": found.id, "title": found.title} for found in map(catalogue.article, newest.tolist())]

@@ -176,6 +176,7 @@ def slots(impression: Impression, inputs: Inputs | None, config: Config, by_now:
             "reason": "pinned" if merged.pinned[position] else "ranked",
             "current_score": float(impression.current_scores[index]),
             "explore_score": float(impression.explore_scores[index]),
+            "boost": 0.0 if impression.boosts is None else float(impression.boosts[index]),
             "credit": float(merged.credit[position]),
             "propensity": float(merged.propensity[position]),
             "clicked": article_id in by_now.clicked,

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from drn.catalogue import Catalogue
+from drn.editing import edited
 from drn.errors import InvalidInput, NoCandidates
 from drn.ranking import decide
 from drn.readers import Reader
@@ -65,7 +66,10 @@ def decision(node: Node, request: RankRequest, reader: Reader) -> Impression:
     if served is None:
         raise Unavailable("there is no version yet: the learner (python -m jobs schedule) writes the first one")
     request, limited = within_limit(request, node.live.catalogue, node.settings.max_candidates)
+    uncapped = None
     try:
+        if node.live.rules:
+            request, uncapped = edited(request, node.live.rules, node.live.catalogue, reader, request.at)
         impression = decide(request, served, node.live.catalogue, reader, request.at)
     except NoCandidates as error:
         raise Unprocessable(
@@ -73,7 +77,7 @@ def decision(node: Node, request: RankRequest, reader: Reader) -> Impression:
         ) from error
     except InvalidInput as error:
         raise Unprocessable(str(error)) from error
-    reasons = [reason for reason in (impression.fallback, limited, node.live.refused) if reason]
+    reasons = [reason for reason in (impression.fallback, limited, uncapped, node.live.refused) if reason]
     return replace(impression, fallback="; ".join(reasons)) if reasons else impression
 
 

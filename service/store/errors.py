@@ -25,6 +25,14 @@ class Occupied(StoreError):
     """Somebody else has held what is needed for longer than could be waited."""
 
 
+class RuleConflict(StoreError):
+    """A running rule is in the way: of the same kind for the same article, or a pin at the same place."""
+
+    def __init__(self, reason: str, of_article: bool) -> None:
+        super().__init__(reason)
+        self.of_article = of_article
+
+
 class VersionConflict(StoreError):
     """Another version has already taken this place in the line."""
 

@@ -38,6 +38,7 @@ COLUMNS: Mapping[str, str] = {
     "pinned": "boolean[]",
     "unknown": "text[]",
     "fallback": "text",
+    "boosts": "bytea",
 }
 """The columns that hold the impression itself, with their types."""
 
@@ -74,6 +75,7 @@ def encode(impression: Impression) -> tuple[Any, ...]:
         numbers(slots.pinned),
         texts(impression.unknown),
         impression.fallback,
+        b"" if impression.boosts is None else impression.boosts.astype("<f4", copy=False).tobytes(),
     )
 
 
@@ -96,6 +98,9 @@ def decode(row: RowMapping) -> Impression:
         raise CorruptCheckpoint(
             f"impression {row['request_id']} has {len(candidates)} candidates, features of {len(observation.age)}"
         )
+    boosts = floats(row["boosts"]) if row["boosts"] else None
+    if boosts is not None and len(boosts) != len(candidates):
+        raise CorruptCheckpoint(f"impression {row['request_id']} has {len(candidates)} candidates, boosts of {len(boosts)}")
     return Impression(
         request_id=row["request_id"],
         at=row["at"],
@@ -118,6 +123,7 @@ def decode(row: RowMapping) -> Impression:
         ),
         unknown=tuple(row["unknown"]),
         fallback=row["fallback"],
+        boosts=boosts,
     )
 
 

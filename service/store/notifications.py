@@ -1,6 +1,6 @@
 """Being told of changes as they commit. A missed notice costs nothing but time: whoever listens also looks by itself.
 
-Articles, versions, keys and erasures announce themselves. Impressions and feedback do not: PostgreSQL lets transactions
+Articles, rules, versions, keys and erasures announce themselves. Impressions and feedback do not: PostgreSQL lets transactions
 that notify commit only one after the other, which would cap the rate at which clicks are taken.
 """
 
@@ -12,11 +12,11 @@ from typing import Any, NamedTuple, Self
 import psycopg
 from psycopg import sql
 
-from service.store import articles, erasures, keys, versions
+from service.store import articles, erasures, keys, rules, versions
 from service.store.engine import SERVING, libpq_url
 from service.store.locks import NAMESPACE, Lock
 
-CHANNELS = (articles.CHANNEL, versions.CHANNEL, keys.CHANNEL, erasures.CHANNEL)
+CHANNELS = (articles.CHANNEL, rules.CHANNEL, versions.CHANNEL, keys.CHANNEL, erasures.CHANNEL)
 
 
 class Notice(NamedTuple):

@@ -55,6 +55,7 @@ def outlined(row: Row[tuple[object, ...]]) -> Impression:
         ),
         unknown=tuple(row.unknown),
         fallback=row.fallback,
+        boosts=np.nan_to_num(scores(row.boosts, len(candidates))) if len(row.boosts) == len(row.current_scores) else None,
     )
 
 

@@ -94,6 +94,7 @@ impressions = Table(
     Column("unknown", ARRAY(Text), nullable=False),
     Column("fallback", Text),
     Column("writer", Text, nullable=False),  # the process that wrote it: it has it in memory already
+    Column("boosts", LargeBinary, nullable=False, server_default=text("''::bytea")),  # little-endian float32; empty: none
     CheckConstraint("cardinality(pin_ids) = cardinality(pin_positions)", name="pins"),
     CheckConstraint(
         "cardinality(shown) = cardinality(credit) AND cardinality(shown) = cardinality(propensity)"
@@ -240,6 +241,55 @@ job_runs = Table(
     CheckConstraint("(ended_at IS NULL) = (outcome = 'running')", name="ended"),
     Index(None, "job", "started_at"),
     Index(None, "started_at"),
+)
+
+# A rule is never deleted, only ended. One whose `ends_at` is over holds no more, whether or not that is on record yet.
+rules = Table(
+    "rules",
+    metadata,
+    Column(
+        "id",
+        BigInteger,
+        primary_key=True,
+        autoincrement=False,
+        server_default=Sequence("rule_id", metadata=metadata, data_type=BigInteger).next_value(),
+    ),
+    Column("kind", Text, nullable=False),
+    Column("article_id", Text, ForeignKey("articles.id"), nullable=False),
+    Column("surface", Text),  # NULL: every surface
+    Column("position", Integer),  # of a pin
+    Column("most", Integer),  # of a cap: times that the article is shown to one reader; they are counted in 16 bits
+    Column("boost", Double),  # what is added to the article's scores
+    Column("created_at", Time, nullable=False),
+    Column("ends_at", Time),
+    Column("ended_at", Time),
+    CheckConstraint("kind IN ('pin', 'cap', 'boost')", name="kind"),
+    CheckConstraint("(kind = 'pin') = (position IS NOT NULL)", name="pin"),
+    CheckConstraint("(kind = 'cap') = (most IS NOT NULL)", name="cap"),
+    CheckConstraint("(kind = 'boost') = (boost IS NOT NULL)", name="boosted"),
+    CheckConstraint("position BETWEEN 0 AND 99", name="position"),
+    CheckConstraint("most BETWEEN 1 AND 65535", name="most"),
+    CheckConstraint("boost BETWEEN -100 AND 100 AND boost <> 0", name="boost"),
+    CheckConstraint("surface <> ''", name="surface"),
+    CheckConstraint("ends_at > created_at", name="ends"),
+    CheckConstraint("ended_at >= created_at", name="ended"),
+    Index(
+        "rules_one_for_an_article",
+        "article_id",
+        "kind",
+        "surface",
+        unique=True,
+        postgresql_nulls_not_distinct=True,
+        postgresql_where=text("ended_at IS NULL"),
+    ),
+    Index(
+        "rules_one_pin_at_a_place",
+        "position",
+        "surface",
+        unique=True,
+        postgresql_nulls_not_distinct=True,
+        postgresql_where=text("kind = 'pin' AND ended_at IS NULL"),
+    ),
 )
 
 api_keys = Table(

@@ -216,6 +216,23 @@ def duel() -> Document:
     }
 
 
+def rule(number: int, **more: Any) -> Document:
+    return {
+        "id": number,
+        "kind": "pin",
+        "article_id": "a1",
+        "title": "Harbour bridge closes",
+        "live": True,
+        "surface": None,
+        "position": 0,
+        "most": None,
+        "boost": None,
+        "created_at": NOW - HOUR,
+        "ends_at": None,
+        "ended_at": None,
+    } | more
+
+
 def holdback() -> Document:
     """Two halves, too few lists to tell them apart."""
     return {
@@ -276,4 +293,19 @@ def document() -> Document:
                 "withdrawn": False,
             }
         ],
+        "rules": [
+            rule(1),
+            rule(2, kind="cap", article_id="a2", title="Late goal decides derby", position=None, most=3, surface="home"),
+            rule(
+                3,
+                kind="boost",
+                article_id="a3",
+                title="Election night",
+                position=None,
+                boost=-0.25,
+                ends_at=NOW + HOUR,
+                live=False,
+            ),
+        ],
+        "newest": [{"id": "a1", "title": "Harbour bridge closes"}, {"id": "a2", "title": "Late goal decides derby"}],
     }

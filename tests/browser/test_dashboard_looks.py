@@ -67,6 +67,7 @@ async def test_a_phone_scrolls_down_and_never_sideways(
     long = deepcopy(document)
     long["articles"][0]["title"] = "Unbreakable" * 30
     long["jobs"][1]["reason"] = "no_spaces_" * 40
+    long["rules"][1] |= {"title": "Unbreakable" * 30, "article_id": "a" * 200, "surface": "s" * 200}
     page = await open_page(address, long if filled else None, viewport=PHONE, has_touch=True, is_mobile=True)
     await expect(page.locator("#connection-state")).to_have_text("Live")
     assert await page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
@@ -89,6 +90,7 @@ async def test_a_decision_fits_a_phone(address: str, open_page: OpenPage, docume
         "explore_score": None,
         "credit": 0.5,
         "propensity": 1.0,
+        "boost": -0.5,
         "clicked": True,
     }
     found = {
@@ -109,6 +111,7 @@ async def test_a_decision_fits_a_phone(address: str, open_page: OpenPage, docume
     await page.get_by_role("textbox", name="Request id").fill("r" * 200)
     await page.keyboard.press("Enter")
     await expect(page.locator("#decision tbody tr")).to_have_count(2)
+    await expect(page.locator("#decision tbody tr").first).to_contain_text("boost −0.50")
     assert await page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
 
 
@@ -163,11 +166,13 @@ async def test_everything_that_can_be_operated_is_reached_by_tab_and_named(
         const here = document.activeElement;
         return here.getAttribute("aria-label") ?? (here.labels?.[0] ?? here.closest("a, button"))?.textContent;
     }"""
-    for _ in range(12):
+    for _ in range(36):  # a field for a date and a time has many stops
         await page.keyboard.press("Tab")
         reached.append(await page.evaluate(focused))
     of_parts = ("Skip to the figures", "24 h", "Version 30, a rollback", "Roll back to this version")
-    for name in (*of_parts, "Take down Harbour bridge closes", "Request id", "Look up", "Minor update now", "Major update now"):
+    of_rules = ("End “Pinned at 1: Harbour bridge closes”", "Rule", "Article id", "Place", "Surface", "Until (optional)")
+    of_lists = ("Set rule", "Take down Harbour bridge closes", "Request id", "Look up")
+    for name in (*of_parts, *of_rules, *of_lists, "Minor update now", "Major update now"):
         assert name in reached
     for chart in ("wins-mean", "wins-bars", "ctr"):
         assert len(await page.locator(f"#{chart}").get_attribute("aria-label") or "") > 30

@@ -101,6 +101,18 @@ async def test_what_is_served_and_clicked_shows_in_the_next_document(client: htt
     assert document["totals"]["readers_today"] == 3
 
 
+async def test_running_rules_and_what_they_can_be_for_show_in_the_document(client: httpx.AsyncClient) -> None:
+    body = {"kind": "pin", "article_id": "a2", "position": 0, "surface": "home", "ends_at": "2999-11-22T10:00:00Z"}
+    assert (await client.post("/rules", json=body)).status_code == 201
+    ended = (await client.post("/rules", json={"kind": "cap", "article_id": "a1", "most": 3})).json()["id"]
+    assert (await client.delete(f"/rules/{ended}")).status_code == 204
+    document = (await client.get("/admin/data")).json()
+    [rule] = document["rules"]
+    assert (rule["title"], rule["position"], rule["surface"], rule["live"]) == ("Second", 0, "home", True)
+    assert rule["ends_at"] == datetime(2999, 11, 22, 10, tzinfo=UTC).timestamp()
+    assert document["newest"] == [{"id": "a1", "title": "First"}, {"id": "a2", "title": "Second"}]
+
+
 @pytest.mark.parametrize("hours", ["0", "169", "-1", "x", "NaN", "1e9"])
 async def test_a_span_out_of_range_is_a_problem_that_names_the_field(client: httpx.AsyncClient, hours: str) -> None:
     answer = await client.get("/admin/data", params={"hours": hours})

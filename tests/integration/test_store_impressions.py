@@ -51,6 +51,7 @@ async def test_an_impression_comes_back_as_it_was(
         pins=(Pin("a1", 0), Pin("ä'\"\\{},x", 2)),
         unknown=("gone", "NULL", ""),
         fallback="no version",
+        boosts=np.array([0, 0.1, -100, 0, 1e-30], np.float32),
         candidates=("ä'\"\\{},x", "NULL", " ", "d", "日本"),
     )
     seq = await writer.write(written)

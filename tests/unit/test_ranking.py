@@ -9,11 +9,12 @@ from drn.config import Config
 from drn.errors import InvalidInput, NoCandidates
 from drn.features import input_shape
 from drn.holdback import half
+from drn.interleaving import boosted, ranks, slot_shares
 from drn.model import initial_weights
 from drn.ranking import Served, decide, derive, request_seed
 from drn.readers import Reader
 from drn.scoring import Scorer
-from drn.types import Article, Impression, Model, Pin, RankRequest
+from drn.types import Article, Boost, Impression, Model, Pin, RankRequest
 
 CONFIG = Config()
 NOW = datetime(2026, 3, 4, 12, tzinfo=UTC)
@@ -69,6 +70,33 @@ def test_pins_hold_their_places_and_exclusions_theirs(catalogue: Catalogue, serv
     assert not {"a0", "a1", "a2"} & set(shown.candidates)
     alone = ask(catalogue, served, candidates=("a1",), pinned=(Pin("a9", 4),))
     assert alone.article_ids == ("a1", "a9")
+
+
+def test_boosts_move_both_rankings_and_no_score(catalogue: Catalogue, served: Served) -> None:
+    """+50 lifts one above, −50 another below whatever the networks say; two boosts of one article add up."""
+    plain = ask(catalogue, served, k=30)
+    boosts = (Boost("a9", 30.0), Boost("a9", 20.0), Boost("a4", -50.0), Boost("ghost", 1.0), Boost("a3", 0.5))
+    for explore in (True, False):
+        logged = ask(catalogue, replace(served, tau=40.0), k=30, boosts=boosts, explore=explore)
+        assert (logged.article_ids[0], logged.article_ids[-1]) == ("a9", "a4")
+        assert logged.interleaving.credit[0] == 0.5  # both networks put it there
+        np.testing.assert_array_equal(logged.current_scores, plain.current_scores)
+        assert logged.boosts is not None
+        assert logged.boosts[[3, 4, 9]].tolist() == [0.5, -50.0, 50.0]
+        assert np.count_nonzero(logged.boosts) == 3
+        again = derive(logged, replace(served, tau=40.0))
+        assert again.article_ids == logged.article_ids
+        np.testing.assert_array_equal(again.interleaving.propensity, logged.interleaving.propensity)
+    assert ask(catalogue, served, boosts=(Boost("ghost", 1.0),)).boosts is None
+
+
+def test_shares_are_those_of_the_boosted_rankings(catalogue: Catalogue, served: Served) -> None:
+    logged = ask(catalogue, served, boosts=(Boost("a9", 0.1), Boost("a3", -0.2)))
+    rankings = [ranks(boosted(scores, logged.boosts)) for scores in (logged.current_scores, logged.explore_scores)]
+    merged = logged.interleaving
+    credit, propensity = slot_shares(*rankings, merged.shown, merged.pinned, served.tau)
+    np.testing.assert_allclose(merged.credit, credit, rtol=1e-6)
+    np.testing.assert_allclose(merged.propensity, propensity, rtol=1e-6)
 
 
 def test_without_exploration_the_current_network_decides_alone(catalogue: Catalogue, served: Served) -> None:

@@ -172,6 +172,23 @@ def test_pairs_weigh_as_much_as_chance_could_have_swapped_them():
     assert pair_weights(replace(one, drawn=False), pairs, CONFIG).tolist() == [0.5, 0.5]
 
 
+def test_an_experience_has_the_boosts_of_its_list():
+    boosts = np.zeros(4, np.float32)
+    one = visit(0)
+    assert experience(replace(one, impression=replace(one.impression, boosts=boosts)), CONFIG, NOON).boosts is boosts
+    assert experience(one, CONFIG, NOON).boosts is None
+
+
+def test_pairs_are_weighed_by_the_rankings_with_boosts():
+    boosts = np.array([0, -9, 0, 0, 0, 9], np.float32)
+    one = prefer([1], [0, 1, 2], [4])
+    pairs = preference_pairs(one)
+    scores = replace(one, current_scores=one.current_scores + boosts, explore_scores=one.explore_scores + boosts)
+    found = pair_weights(replace(one, boosts=boosts), pairs, CONFIG)
+    np.testing.assert_array_equal(found, pair_weights(scores, pairs, CONFIG))
+    assert not np.array_equal(found, pair_weights(one, pairs, CONFIG))
+
+
 def test_where_the_app_reports_what_was_seen_places_say_nothing():
     one = prefer([1], [0, 1, 2], [4])
     assert pair_weights(replace(one, reported=True), preference_pairs(one), CONFIG).tolist() == [0.5, 0.5]

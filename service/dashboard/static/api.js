@@ -32,5 +32,7 @@ export const figures = (hours) => ask(`admin/data?hours=${hours}`);
 export const decision = (id) => ask(`decisions/${encodeURIComponent(id)}`);
 export const withdraw = (id) => ask(`articles/${encodeURIComponent(id)}`, { method: "DELETE" });
 const posting = (body) => ({ method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
+export const setRule = (rule) => ask("rules", posting(rule));
+export const endRule = (id) => ask(`rules/${id}`, { method: "DELETE" });
 export const rollback = (to) => ask("admin/rollback", posting({ to }), ROLLBACK_PATIENCE);
 export const runNow = (update) => ask(`admin/jobs/${update}`, posting({}));

@@ -7,6 +7,7 @@ import { at, html, show } from "./element.js";
 import { count, duration, moment, percent, plural, signed } from "./format.js";
 import { Lineage } from "./lineage.js";
 import { articles, holdback, jobs, lead, liveDuel, returns } from "./panels.js";
+import { Rules } from "./rules.js";
 import { RunNow } from "./run.js";
 import { TakeDown } from "./takedown.js";
 
@@ -152,6 +153,7 @@ const askKey = (said) => {
   dropKey();
   at("rollback").close();
   at("takedown").close();
+  at("rule-end").close();
   if (!at("key").open) at("key").showModal();
 };
 
@@ -179,6 +181,8 @@ const takeDown = new TakeDown({
   },
 });
 for (const list of ["articles", "decision"]) takeDown.heed(at(list));
+
+const rules = new Rules({ askKey: (said) => askKey(said), done: () => poll() });
 
 const running = new RunNow({ askKey: (said) => askKey(said), done: () => poll() });
 
@@ -211,6 +215,7 @@ const draw = (data) => {
   drawTraffic(data);
   returns(data);
   articles(data, (id) => takeDown.knows(id));
+  rules.set(data);
   jobs(data);
   running.draw(data);
   at("main").setAttribute("aria-busy", "false");

@@ -2,7 +2,7 @@
 
 import { decision, KeyNeeded, NotThere, Refused } from "./api.js";
 import { at, html, show } from "./element.js";
-import { count, plural, stamp } from "./format.js";
+import { count, plural, signed, stamp } from "./format.js";
 import { keepingFocus, takeDownButton } from "./takedown.js";
 
 const PARAMETER = "decision"; // of the page's address: /admin?decision=REQUEST_ID
@@ -35,7 +35,7 @@ const row = (item) =>
     "tr",
     {},
     html("td", { class: "place" }, String(item.position + 1)),
-    html("td", { class: "article" }, html("span", { class: "name" }, item.title ?? item.article_id), html("span", { class: "of" }, item.title === null ? "no longer stored" : item.article_id)),
+    html("td", { class: "article" }, html("span", { class: "name" }, item.title ?? item.article_id), html("span", { class: "of" }, [item.title === null ? "no longer stored" : item.article_id, item.boost ? `boost ${signed(item.boost)}` : null].filter(Boolean).join(" · "))),
     figure("current", item.current_score, 3),
     figure("explore", item.explore_score, 3),
     figure("propensity", item.propensity, 3),
@@ -56,7 +56,7 @@ const table = (items) =>
     html("tbody", {}, items.map(row)),
   );
 
-const FOOT = "Current and explore: the article's score by each network. Propensity: how likely it was in this place, given those above. Credit: explore's share of a click here; ½ speaks for neither.";
+const FOOT = "Current and explore: the article's score by each network; an editor's boost was added to both. Propensity: how likely it was in this place, given those above. Credit: explore's share of a click here; ½ speaks for neither.";
 
 const shown = (found) => [served(found), proof(found), found.items.length > 0 ? [table(found.items), html("p", { class: "foot" }, FOOT)] : html("p", { class: "empty" }, "The list was empty.")];
 

@@ -8,13 +8,13 @@ const MEMORY = 30_000; // milliseconds: the figures are never so far behind, and
 /** The button of one article. Whoever shows it hands its clicks to `TakeDown.heed`. */
 export const takeDownButton = (id, title) => html("button", { type: "button", class: "small", "data-article": id, "data-title": title, "aria-label": `Take down ${title}` }, "Take down");
 
-const buttonOf = (host, id) => [...host.querySelectorAll("[data-article]")].find((button) => button.dataset.article === id);
+export const buttonOf = (host, id, name = "article") => [...host.querySelectorAll(`[data-${name}]`)].find((button) => button.dataset[name] === id);
 
-/** Draws into `host` again, and leaves the focus on the article that had it. */
-export const keepingFocus = (host, draw) => {
-  const held = host.contains(document.activeElement) ? document.activeElement.dataset.article : undefined;
+/** Draws into `host` again, and leaves the focus on the article (or what else `name` says) that had it. */
+export const keepingFocus = (host, draw, name = "article") => {
+  const held = host.contains(document.activeElement) ? document.activeElement.dataset[name] : undefined;
   draw();
-  if (held !== undefined) buttonOf(host, held)?.focus({ preventScroll: true });
+  if (held !== undefined) buttonOf(host, held, name)?.focus({ preventScroll: true });
 };
 
 export class TakeDown {
