@@ -42,7 +42,7 @@ const row = (rule) =>
     html("td", { class: "what" }, KINDS[rule.kind].said(rule)),
     html("td", { class: "article" }, html("span", { class: "name" }, rule.title), html("span", { class: "of" }, rule.live ? rule.article_id : `${rule.article_id} · not live now`)),
     html("td", { class: "surface" }, where(rule)),
-    html("td", { class: "until" }, rule.ends_at === null ? "until it is ended" : html("time", { datetime: iso(rule.ends_at) }, `until ${stamp(rule.ends_at)}`)),
+    html("td", { class: "until" }, rule.ends_at === null ? "no end" : html("time", { datetime: iso(rule.ends_at) }, `until ${stamp(rule.ends_at)}`)),
     html("td", { class: "act" }, html("button", { type: "button", class: "small", "data-rule": String(rule.id), "aria-label": `End “${called(rule)}”` }, "End")),
   );
 
