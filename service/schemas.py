@@ -37,6 +37,9 @@ Id = Annotated[str, Field(min_length=1, max_length=200, pattern=PRINTABLE)]
 Name = Annotated[str, Field(max_length=200, pattern=PRINTABLE)]
 Time = Annotated[AwareDatetime, BeforeValidator(iso_text), AfterValidator(to_utc)]
 Number = Annotated[float, BeforeValidator(plain_number), Field(allow_inf_nan=False, ge=-1e9, le=1e9)]
+EMPTY: dict[str, Any] = {
+    "default": []
+}  # said in OpenAPI, but made by a factory: a default list is copied, deeply, at each request
 EventType = Annotated[str, Field(pattern="^[a-z][a-z0-9_]{0,49}$")]
 
 
@@ -67,11 +70,11 @@ class RankBody(Body):
 
     user_id: Id | None = None
     session_id: Annotated[str, Field(min_length=1, max_length=190, pattern=PRINTABLE)] | None = None
-    candidates: Annotated[tuple[Id, ...], Field(min_length=1)] | None = None
+    candidates: Annotated[list[Id], Field(min_length=1)] | None = None
     k: Annotated[int, BeforeValidator(plain_number), Field(ge=1, le=100)] = 10
     context: ContextBody = ContextBody()
-    exclude: Annotated[tuple[Id, ...], Field(max_length=10_000)] = ()  # a list would be copied, deeply, at each request
-    pinned: Annotated[tuple[PinBody, ...], Field(max_length=100)] = ()
+    exclude: Annotated[list[Id], Field(max_length=10_000, default_factory=list, json_schema_extra=EMPTY)]
+    pinned: Annotated[list[PinBody], Field(max_length=100, default_factory=list, json_schema_extra=EMPTY)]
     explore: Annotated[bool, Field(strict=True)] = True
     request_id: Id | None = None
 
@@ -94,9 +97,9 @@ class RankBody(Body):
             at=now,
             k=self.k,
             user_id=reader_id(self.user_id, self.session_id),
-            candidates=self.candidates,
+            candidates=None if self.candidates is None else tuple(self.candidates),
             context=Context(self.context.device, self.context.surface, self.context.article_id),
-            exclude=self.exclude,
+            exclude=tuple(self.exclude),
             pinned=tuple(Pin(pin.article_id, pin.position) for pin in self.pinned),
             explore=self.explore,
         )

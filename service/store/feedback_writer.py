@@ -134,9 +134,9 @@ class FeedbackLog:
         return {event_id for (event_id,) in await rows.fetchall()}
 
 
-def integers(array: bytes | None) -> list[int]:
+def integers(array: bytes) -> list[int]:
     """The numbers of an array as PostgreSQL writes it."""
-    return [int(each) for each in array[1:-1].split(b",")] if array and array != b"{}" else []
+    return [int(each) for each in array[1:-1].split(b",")] if array != b"{}" else []
 
 
 def ids_of(submission: Submission) -> set[str]:

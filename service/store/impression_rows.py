@@ -14,7 +14,6 @@ from drn.errors import CorruptCheckpoint
 from drn.features import SCHEMA
 from drn.packing import MAGIC, pack, unpack
 from drn.types import Context, Floats, Impression, Interleaving, Pin
-from service.store.prepared import byteas
 
 COLUMNS: Mapping[str, str] = {
     "at": "timestamptz",
@@ -48,6 +47,7 @@ PREFIX = struct.pack("<4sH", MAGIC, SCHEMA)
 PLAIN = b",-.:_/" + (ascii_letters + digits).encode()
 """Of texts made of these, and commas between them, an array literal needs no quotes."""
 SHORT = 8  # texts that are quoted unseen
+BYTEA = 17  # the type's number
 
 
 def encode(impression: Impression) -> tuple[Any, ...]:
@@ -125,6 +125,14 @@ def decode(row: RowMapping) -> Impression:
         fallback=row["fallback"],
         boosts=boosts,
     )
+
+
+def byteas(values: Sequence[bytes]) -> bytes:
+    """A bytea[] in its binary form: dimensions, no NULLs, type, length and first index, then each with its own length."""
+    parts = [struct.pack("!iiIii", 1, 0, BYTEA, len(values), 1)]
+    for value in values:
+        parts += (struct.pack("!i", len(value)), value)
+    return b"".join(parts)
 
 
 def texts(values: Sequence[str]) -> str:

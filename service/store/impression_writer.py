@@ -64,7 +64,7 @@ class ImpressionLog:
         except (psycopg.DataError, psycopg.IntegrityError):
             self._days.clear()  # a day that retention has dropped is no fault of the impression
             raise
-        seqs = {request_id.decode(): int(seq) for request_id, seq in found if request_id and seq}
+        seqs = {request_id.decode(): int(seq) for request_id, seq in found}
         written = [seqs.get(each.impression.request_id) if first[each.impression.request_id] is each else None for each in items]
         return [
             DuplicateRequest(each.impression.request_id) if seq is None else seq for each, seq in zip(items, written, strict=True)

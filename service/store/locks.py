@@ -22,7 +22,7 @@ class Lock(IntEnum):
     ARTICLES = 4  # one writer at a time, so that revisions become visible in their order
     PARTITIONS = 5  # one process at a time creates or drops days
     MIGRATE = 6
-    COUNTS = 7  # one process at a time counts the log by the hour
+    COUNTS = 7  # one process at a time counts the log
     UPKEEP = 8  # one retention run at a time, for as long as it takes
     LISTENING = 9  # shared by every learner that can be asked for a run, for as long as it listens
 

@@ -1,8 +1,7 @@
 """A statement that a connection prepares once and then runs with none of a cursor's work, which costs more than to send it."""
 
-import struct
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 from weakref import WeakSet
 
 import psycopg
@@ -15,8 +14,6 @@ from psycopg.pq.abc import PGresult
 Connection: TypeAlias = psycopg.AsyncConnection[tuple[Any, ...]]
 Parameter: TypeAlias = str | bytes
 """A value as PostgreSQL writes it, or in its binary form."""
-
-BYTEA = 17  # the type's number
 
 
 class Prepared:
@@ -32,22 +29,21 @@ class Prepared:
         self._statement = statement.encode()
         self._known: WeakSet[Connection] = WeakSet()  # who has prepared it
 
-    async def rows(self, connection: Connection, parameters: Sequence[Parameter]) -> list[tuple[bytes | None, ...]]:
-        """The rows that the statement returns, every value as PostgreSQL writes it.
+    async def rows(self, connection: Connection, parameters: Sequence[Parameter]) -> list[tuple[bytes, ...]]:
+        """The rows that the statement returns, none of whose values is NULL, as PostgreSQL writes them.
 
         Raises:
-            psycopg.Error: what PostgreSQL, or the connection to it, says of it.
+            psycopg.Error: what PostgreSQL, or the connection to it, says of it, or a text that cannot be stored.
         """
-        values = [each.encode() if isinstance(each, str) else each for each in parameters]
-        if any(b"\0" in value for value, each in zip(values, parameters, strict=True) if isinstance(each, str)):
-            raise psycopg.DataError("PostgreSQL text fields cannot contain NUL (0x00) bytes")  # libpq would end them there
+        values = [encoded(each) if isinstance(each, str) else each for each in parameters]
         formats = [int(isinstance(each, bytes)) for each in parameters]
         async with connection.lock:
             if connection not in self._known:
                 await connection.wait(self._prepare(connection))
                 self._known.add(connection)
             result = await connection.wait(self._run(connection, values, formats))
-        return [tuple([result.get_value(row, column) for column in range(result.nfields)]) for row in range(result.ntuples)]
+        columns = range(result.nfields)
+        return [tuple([cast("bytes", result.get_value(row, column)) for column in columns]) for row in range(result.ntuples)]
 
     def _prepare(self, connection: Connection) -> PQGen[None]:
         connection.pgconn.send_prepare(self._name, self._statement)
@@ -70,9 +66,15 @@ def only(connection: Connection, results: Sequence[PGresult]) -> PGresult:
     return result
 
 
-def byteas(values: Sequence[bytes]) -> bytes:
-    """A bytea[] in its binary form: dimensions, no NULLs, type, length and first index, then each with its own length."""
-    parts = [struct.pack("!iiIii", 1, 0, BYTEA, len(values), 1)]
-    for value in values:
-        parts += (struct.pack("!i", len(value)), value)
-    return b"".join(parts)
+def encoded(text: str) -> bytes:
+    """The text as it is sent.
+
+    Raises:
+        psycopg.DataError: it has a NUL, where libpq would end it, or half a surrogate pair.
+    """
+    if "\0" in text:
+        raise psycopg.DataError("PostgreSQL text fields cannot contain NUL (0x00) bytes")
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise psycopg.DataError(str(error)) from error
