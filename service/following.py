@@ -59,12 +59,20 @@ class Follower:
     """
 
     def __init__(
-        self, engine: AsyncEngine, live: Live, writer_id: str, metrics: Metrics, *, open_without_keys: bool = False
+        self,
+        engine: AsyncEngine,
+        live: Live,
+        writer_id: str,
+        metrics: Metrics,
+        clock: Callable[[], datetime],
+        *,
+        open_without_keys: bool = False,
     ) -> None:
         self._engine = engine
         self._live = live
         self._writer_id = writer_id
         self._metrics = metrics
+        self._clock = clock
         self._open_without_keys = open_without_keys
         self._erasures = Applied()
         self._revision = 0
@@ -316,7 +324,7 @@ class Follower:
 
     async def _follow_rules(self, connection: AsyncConnection) -> None:
         async with self._rules_lock:  # what was read later replaces what was read before, never the other way round
-            self._live.rules = tuple([stored.rule for stored in await rules.running(connection)])
+            self._live.rules = tuple([stored.rule for stored in await rules.running(connection, self._clock())])
 
     async def _follow_erasures(self, connection: AsyncConnection) -> None:
         for receipt in await erasures.since(connection, self._erasures.floor):

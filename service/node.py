@@ -101,7 +101,7 @@ async def open_node(settings: Settings, clock: Clock, metrics: Metrics | None = 
     def note(stored: Sequence[StoredEvent]) -> None:
         live.note([(each.seq, each.event) for each in stored], ours=True)
 
-    follower = Follower(engine, live, writer_id, metrics, open_without_keys=settings.on_loopback)
+    follower = Follower(engine, live, writer_id, metrics, clock, open_without_keys=settings.on_loopback)
     try:
         await reach(settings, partial(follower.start, clock()))
         check_start(settings, live)

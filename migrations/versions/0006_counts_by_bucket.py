@@ -33,6 +33,7 @@ DROP TABLE hourly_counts, hourly_counts_end;
 
 # The hours are counted anew, as far as the log still goes back.
 BACK = """
+SET LOCAL lock_timeout = '2s';
 CREATE TABLE hourly_counts (
     kind text NOT NULL,
     hour bigint NOT NULL,

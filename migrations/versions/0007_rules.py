@@ -5,13 +5,11 @@ from alembic import op
 revision = "0007"
 down_revision = "0006"
 
-# All lists wait for the new column's lock, as for 0005's; it has it in a moment, since a default that is a constant is not
-# written into the rows, and a check of them all is not asked for: whoever reads a list compares the lengths.
+# All lists wait for the new column's lock, as for 0005's. It is asked for last, so that it is held while nothing else is
+# waited for, and only for a moment: a default that is a constant is not written into the rows, and a check of them all is
+# not asked for, since whoever reads a list compares the lengths.
 STATEMENTS = """
 SET LOCAL lock_timeout = '2s';
-ALTER TABLE impressions ADD COLUMN boosts bytea NOT NULL DEFAULT '';
-ALTER TABLE impressions ALTER COLUMN boosts SET STATISTICS 0;
-
 CREATE SEQUENCE rule_id AS bigint;
 CREATE TABLE rules (
     id bigint NOT NULL DEFAULT nextval('rule_id'),
@@ -40,10 +38,14 @@ CREATE TABLE rules (
 CREATE UNIQUE INDEX rules_one_for_an_article ON rules (article_id, kind, surface) NULLS NOT DISTINCT WHERE ended_at IS NULL;
 CREATE UNIQUE INDEX rules_one_pin_at_a_place ON rules (position, surface) NULLS NOT DISTINCT
     WHERE kind = 'pin' AND ended_at IS NULL;
+
+ALTER TABLE impressions ADD COLUMN boosts bytea NOT NULL DEFAULT '';
+ALTER TABLE impressions ALTER COLUMN boosts SET STATISTICS 0;
 """
 
 # Lists that were boosted cannot be derived again behind this.
 BACK = """
+SET LOCAL lock_timeout = '2s';
 DROP TABLE rules;
 DROP SEQUENCE rule_id;
 ALTER TABLE impressions DROP COLUMN boosts;

@@ -20,7 +20,7 @@ from drn.types import HoldbackState, Verdict
 from service.dashboard.evidence import LEVEL, Evidence
 from service.dashboard.reader_days import ReaderDays
 from service.dashboard.tallies import NO_SCORE, NOTHING, ScoreTally, TrafficTally, slice_of
-from service.handlers.rules import described, running
+from service.handlers.rules import described
 from service.node import Node
 from service.store import dashboard, duels, rules, runs
 from service.store.dashboard import EPOCH, LineRow, ShownArticle
@@ -79,7 +79,7 @@ class Figures:
             waiting = await dashboard.waiting(connection, versions[-1].watermark) if versions else 0
             articles = await dashboard.most_shown(connection, now - RECENT, NEWEST_LISTS, ARTICLES)
             ledger = await runs.listing(connection, RUNS)
-            ruled = running(await rules.running(connection), now)
+            ruled = await rules.running(connection, now)
         if self.traffic.first is not None:
             await self.days.read(self.node.engine, self.traffic.first, now)
         starts, width = self.buckets(since, now)

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from drn.catalogue import Catalogue
-from drn.editing import edited
+from drn.editing import CAPS_IGNORED, edited
 from drn.errors import InvalidInput, NoCandidates
 from drn.ranking import decide
 from drn.readers import Reader
@@ -33,7 +33,7 @@ async def rank(node: Node, request: RankRequest) -> Impression:
     impression = await decide_and_log(node, request)
     node.metrics.impressions.inc()
     node.metrics.candidates.observe(len(impression.candidates))
-    if impression.fallback:
+    if impression.fallback not in (None, CAPS_IGNORED):  # caps are no part of the ranking
         node.metrics.fallbacks.inc()
     return impression
 

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+import structlog
+
 from drn.types import Rule
 from service.deadline import within
 from service.errors import FieldError, NotFound, Unprocessable
@@ -14,6 +16,7 @@ from service.store.errors import RuleConflict
 from service.store.rules import StoredRule
 
 MOST_RUNNING = 500  # every list looks at each of them
+log = structlog.get_logger(__name__)
 
 
 async def add(node: Node, rule: Rule, now: datetime) -> dict[str, Any]:
@@ -33,16 +36,15 @@ async def add(node: Node, rule: Rule, now: datetime) -> dict[str, Any]:
                 raise refused("article_id", f"there is no article {rule.article_id!r}")
             if headline.withdrawn:
                 raise refused("article_id", f"article {rule.article_id!r} was withdrawn")
-            if len(running(await rules.running(connection), now)) >= MOST_RUNNING:
+            if len(await rules.running(connection, now)) >= MOST_RUNNING:
                 raise refused("body", f"{MOST_RUNNING} rules are running, which is the most: end one first")
             try:
-                added = await rules.add(connection, rule, now)
+                return await rules.add(connection, rule, now)
             except RuleConflict as error:
                 raise refused("article_id" if error.of_article else "position", str(error)) from error
-        await node.follower.follow_rules()
-        return added
 
     added = await within(node.settings.store_timeout, work())
+    await go_by_rules(node)
     return described(node, [added], now)[0]
 
 
@@ -57,7 +59,7 @@ async def listing(node: Node, now: datetime, ended: bool, limit: int) -> list[di
         async with reading(node.engine) as connection:
             if ended:
                 return await rules.listing(connection, limit)
-            return running(await rules.running(connection), now)
+            return await rules.running(connection, now)
 
     return described(node, await within(node.settings.store_timeout, work()), now)
 
@@ -72,16 +74,19 @@ async def end(node: Node, rule_id: int, now: datetime) -> None:
 
     async def work() -> bool:
         async with writing(node.engine) as connection:
-            ended = await rules.end(connection, rule_id, now)
-        await node.follower.follow_rules()
-        return ended
+            return await rules.end(connection, rule_id, now)
 
     if not await within(node.settings.store_timeout, work()):
         raise NotFound(f"no rule {rule_id} is running")
+    await go_by_rules(node)
 
 
-def running(stored: Sequence[StoredRule], now: datetime) -> list[StoredRule]:
-    return [each for each in stored if each.ended(now) is None]
+async def go_by_rules(node: Node) -> None:
+    """Lets this process's next list go by what is committed. Where that fails nothing is undone: the follower looks soon."""
+    try:
+        await within(node.settings.store_timeout, node.follower.follow_rules())
+    except Exception as error:
+        log.warning("the rules are not followed yet", reason=str(error))
 
 
 def described(node: Node, stored: Sequence[StoredRule], now: datetime) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ from service.store.tables import articles, rules
 
 CHANNEL = "drn_rules"
 TITLED = select(rules, articles.c.title).join_from(rules, articles)
+NOT_ENDED = rules.c.ended_at.is_(None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,15 +57,15 @@ async def add(connection: AsyncConnection, rule: Rule, now: datetime) -> StoredR
 async def end(connection: AsyncConnection, rule_id: int, now: datetime) -> bool:
     """Ends a rule; False if none of this id is running."""
     await note_ends(connection, now)
-    running = and_(rules.c.id == rule_id, rules.c.ended_at.is_(None))
-    ended = await connection.execute(update(rules).where(running).values(ended_at=func.greatest(now, rules.c.created_at)))
+    this = and_(rules.c.id == rule_id, NOT_ENDED)
+    ended = await connection.execute(update(rules).where(this).values(ended_at=func.greatest(now, rules.c.created_at)))
     await notify(connection)
     return ended.rowcount > 0
 
 
-async def running(connection: AsyncConnection) -> list[StoredRule]:
-    """The rules that nobody has ended, oldest first. Some may be past their end: whoever goes by them looks at the time."""
-    query = TITLED.where(rules.c.ended_at.is_(None)).order_by(rules.c.id)
+async def running(connection: AsyncConnection, now: datetime) -> list[StoredRule]:
+    """The rules that nobody has ended and that are not past their end, oldest first."""
+    query = TITLED.where(NOT_ENDED, or_(rules.c.ends_at.is_(None), rules.c.ends_at > now)).order_by(rules.c.id)
     return [stored(found) for found in await connection.execute(query)]
 
 
@@ -75,26 +76,24 @@ async def listing(connection: AsyncConnection, limit: int) -> list[StoredRule]:
 
 async def note_ends(connection: AsyncConnection, now: datetime) -> None:
     """Puts on record which rules are past their end, so that their places are free."""
-    over = and_(rules.c.ended_at.is_(None), rules.c.ends_at <= now)
+    over = and_(NOT_ENDED, rules.c.ends_at <= now)
     await connection.execute(update(rules).where(over).values(ended_at=rules.c.ends_at))
 
 
 async def in_the_way(connection: AsyncConnection, rule: Rule) -> RuleConflict:
     """Why this rule cannot be set beside the running ones."""
-    clash = and_(
-        rules.c.ended_at.is_(None),
-        rules.c.kind == rule.kind,
-        rules.c.surface.is_not_distinct_from(rule.surface),
-        or_(rules.c.article_id == rule.article_id, rules.c.position == rule.position),
-    )
-    found = (await connection.execute(select(rules).where(clash).order_by(rules.c.id).limit(1))).one_or_none()
+    same = rules.c.article_id == rule.article_id
+    if rule.position is not None:
+        same |= rules.c.position == rule.position
+    clash = and_(NOT_ENDED, rules.c.kind == rule.kind, rules.c.surface.is_not_distinct_from(rule.surface), same)
+    found = (await connection.execute(TITLED.where(clash).order_by(rules.c.id).limit(1))).one_or_none()
     if found is None:
         return RuleConflict("another rule was in the way, and has ended in this very moment", of_article=True)
     where = f"on surface {found.surface!r}" if found.surface else "on every surface"
+    article = f"article {found.article_id!r} ({found.title})"
     if found.article_id == rule.article_id:
-        return RuleConflict(f"article {rule.article_id!r} has a {rule.kind} {where} already: rule {found.id}", of_article=True)
-    reason = f"position {rule.position} {where} holds article {found.article_id!r} already: rule {found.id}"
-    return RuleConflict(reason, of_article=False)
+        return RuleConflict(f"{article} has a {rule.kind} {where} already: rule {found.id}", of_article=True)
+    return RuleConflict(f"{article} is pinned there {where} already: rule {found.id}", of_article=False)
 
 
 async def notify(connection: AsyncConnection) -> None:

@@ -73,12 +73,12 @@ async def test_caps_and_boosts_for_a_surface_and_a_time(address: str, open_page:
     await expect(rows.nth(0)).to_contain_text("At most 1 time per reader")
     await expect(page.locator("#rule-kind")).to_have_value("cap")
     await expect(page.locator("#rule-number-label")).to_have_text("Times per reader")
-    await fill(page, "Boost", "a2", "-0.25")
+    await fill(page, "Boost", "a2", "-0.00025")
     await expect(rows).to_have_count(2)
-    await expect(rows.nth(1)).to_contain_text("Boost −0.25")
+    await expect(rows.nth(1)).to_contain_text("Boost −0.00025")
     async with httpx.AsyncClient(base_url=address) as client:
         cap, boost = (await client.get("/rules")).json()["rules"]
-    assert (cap["most"], cap["surface"], boost["boost"]) == (1, "home", -0.25)
+    assert (cap["most"], cap["surface"], boost["boost"]) == (1, "home", -0.00025)
     hours = (datetime.fromisoformat(soon).replace(tzinfo=UTC) - datetime.fromisoformat(cap["ends_at"])).total_seconds() / 3600
     assert hours in (12, 13)  # the editor's own time
     await expect(rows.nth(0)).to_contain_text("until")
@@ -97,13 +97,26 @@ async def test_a_rule_that_cannot_be_set_is_explained(address: str, open_page: O
     await expect(page.locator("#rules tbody tr")).to_have_count(1)
     await expect(trouble).to_be_hidden()
     await fill(page, "Pin", "a1", "1")
-    await expect(trouble).to_have_text("Place 1 of every surface is held by “Calm” already. End that rule first.")
+    await expect(trouble).to_have_text("article 'a2' (Calm) is pinned there on every surface already: rule 1")
     await fill(page, "Pin", "a2", "3")
-    await expect(trouble).to_have_text("“Calm” has such a rule for every surface already (Pinned at 1). End it first.")
+    await expect(trouble).to_have_text("article 'a2' (Calm) has a pin on every surface already: rule 1")
     await page.route("**/rules", lambda route: route.abort())
     await fill(page, "Pin", "a1", "3")
     await expect(trouble).to_contain_text("The service did not answer.")
     await expect(page.locator("#rules tbody tr")).to_have_count(1)
+
+
+async def test_a_rule_set_here_and_ended_elsewhere_makes_room(address: str, open_page: OpenPage) -> None:
+    page = await open_page(address)
+    rows = page.locator("#rules tbody tr")
+    await fill(page, "Pin", "a2", "1")
+    await expect(rows).to_have_count(1)
+    async with httpx.AsyncClient(base_url=address) as client:
+        assert (await client.delete("/rules/1")).status_code == 204
+    await fill(page, "Pin", "a1", "1")
+    await expect(page.locator("#rule-said")).to_contain_text("Pinned at 1: ")
+    await expect(rows).to_have_count(1)
+    await expect(rows.get_by_role("button")).to_have_attribute("data-rule", "2")
 
 
 async def test_a_rule_that_somebody_else_has_ended(address: str, open_page: OpenPage, document: Document) -> None:

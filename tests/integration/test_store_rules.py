@@ -31,7 +31,7 @@ async def test_rules_come_back_as_they_were_set(published: AsyncConnection, noon
     wanted = [PIN, CAP, BOOST, replace(PIN, surface="ä'{", ends_at=noon + timedelta(hours=1)), replace(CAP, surface="home")]
     added = [await rules.add(published, rule, noon) for rule in wanted]
     assert [each.rule for each in added] == wanted
-    assert await rules.running(published) == added
+    assert await rules.running(published, noon) == added
     assert {(each.title, each.created_at, each.ended_at) for each in added} == {("Title 1", noon, None)}
     assert await rules.listing(published, 4) == added[:0:-1]
 
@@ -39,23 +39,23 @@ async def test_rules_come_back_as_they_were_set(published: AsyncConnection, noon
 @pytest.mark.parametrize(
     ("other", "reason"),
     [
-        (replace(PIN, article_id="a2"), "position 0 on every surface holds article 'a1' already: rule "),
-        (replace(PIN, position=1), "article 'a1' has a pin on every surface already: rule "),
-        (replace(CAP, most=9), "article 'a1' has a cap on every surface already: rule "),
+        (replace(PIN, article_id="a2"), r"^article 'a1' \(Title 1\) is pinned there on every surface already: rule 1$"),
+        (replace(PIN, position=1), r"^article 'a1' \(Title 1\) has a pin on every surface already: rule 1$"),
+        (replace(CAP, most=9), r"^article 'a1' \(Title 1\) has a cap on every surface already: rule 3$"),
         (
             replace(PIN, article_id="a3", position=7, surface="home"),
-            "position 7 on surface 'home' holds article 'a2' already: rule ",
+            r"^article 'a2' \(Title 2\) is pinned there on surface 'home' already: rule 4$",
         ),
     ],
 )
 async def test_what_would_contradict_a_running_rule_is_refused(
     published: AsyncConnection, noon: datetime, other: Rule, reason: str
 ) -> None:
-    for rule in (PIN, CAP, Rule(RuleKind.PIN, "a2", "home", 7)):
+    for rule in (PIN, replace(CAP, article_id="a2"), CAP, Rule(RuleKind.PIN, "a2", "home", 7)):
         await rules.add(published, rule, noon)
     with pytest.raises(RuleConflict, match=reason):
         await rules.add(published, other, noon)
-    assert len(await rules.running(published)) == 3
+    assert len(await rules.running(published, noon)) == 4
 
 
 async def test_an_ended_rule_makes_room_and_stays_on_record(published: AsyncConnection, noon: datetime) -> None:
@@ -65,7 +65,7 @@ async def test_an_ended_rule_makes_room_and_stays_on_record(published: AsyncConn
     assert not await rules.end(published, first.id, later)
     assert not await rules.end(published, 10**9, later)
     second = await rules.add(published, PIN, later)
-    assert await rules.running(published) == [second]
+    assert await rules.running(published, later) == [second]
     assert await rules.listing(published, 9) == [second, replace(first, ended_at=later)]
 
 
@@ -75,6 +75,8 @@ async def test_a_rule_past_its_end_makes_room_by_itself(published: AsyncConnecti
     with pytest.raises(RuleConflict):
         await rules.add(published, PIN, over - timedelta(seconds=1))
     assert (first.ended(over - timedelta(seconds=1)), first.ended(over)) == (None, over)
+    assert await rules.running(published, over - timedelta(seconds=1)) == [first]
+    assert await rules.running(published, over) == []
     second = await rules.add(published, PIN, over + timedelta(hours=1))
     assert await rules.listing(published, 9) == [second, replace(first, ended_at=over)]
     assert not await rules.end(published, first.id, over + timedelta(hours=1))
@@ -127,7 +129,7 @@ async def test_of_two_who_pin_at_one_place_together_one_is_refused(
 
     outcomes = await asyncio.gather(pin("a1"), pin("a2"), return_exceptions=True)
     assert sorted(type(outcome).__name__ for outcome in outcomes) == ["NoneType", "RuleConflict"]
-    assert len(await rules.running(published)) == 1
+    assert len(await rules.running(published, noon)) == 1
 
 
 async def test_rules_announce_themselves(published: AsyncConnection, database_url: str, noon: datetime) -> None:

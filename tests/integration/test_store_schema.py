@@ -2,13 +2,16 @@
 
 import ast
 import threading
+import time
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 
 import psycopg
 import pytest
+from alembic import command
 from sqlalchemy import create_engine
+from sqlalchemy.exc import OperationalError
 
 import migrations
 from service.store import migrate
@@ -157,3 +160,33 @@ def test_migrations_import_nothing_of_ours(path: Path) -> None:
         for alias in node.names
     }
     assert not {name.split(".")[0] for name in imported} & {"drn", "service", "jobs"}
+
+
+def test_the_log_is_free_while_rules_wait_for_the_articles(empty_database_url: str) -> None:
+    migrate.upgrade(empty_database_url, "0006")
+    with psycopg.connect(empty_database_url) as publisher, psycopg.connect(empty_database_url) as server:
+        publisher.execute("LOCK TABLE articles IN ROW EXCLUSIVE MODE")
+        thread = threading.Thread(target=migrate.upgrade, args=[empty_database_url])
+        thread.start()
+        while (
+            thread.is_alive()
+            and not server.execute("SELECT FROM pg_locks WHERE NOT granted AND relation = 'articles'::regclass").fetchall()
+        ):
+            server.rollback()
+        server.execute("SET LOCAL lock_timeout = '200ms'")
+        server.execute("SELECT count(*) FROM impressions")
+        server.rollback()
+        publisher.rollback()
+        thread.join()
+    assert not migrate.pending(empty_database_url)
+
+
+@pytest.mark.parametrize(("revision", "table"), [("0007", "impressions"), ("0006", "bucket_counts")])
+def test_a_way_back_that_would_keep_others_waiting_gives_up(empty_database_url: str, revision: str, table: str) -> None:
+    migrate.upgrade(empty_database_url, revision)
+    with psycopg.connect(empty_database_url) as reader:
+        reader.execute(f"SELECT count(*) FROM {table}".encode())
+        started = time.monotonic()
+        with pytest.raises(OperationalError, match="lock timeout"):
+            command.downgrade(migrate.configuration(empty_database_url), "-1")
+        assert time.monotonic() - started < 10  # a migration's own limit is 30 s

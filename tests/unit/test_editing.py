@@ -9,6 +9,7 @@ import pytest
 from drn.catalogue import Catalogue
 from drn.config import Config
 from drn.editing import CAPS_IGNORED, edited
+from drn.errors import NoCandidates
 from drn.readers import Reader
 from drn.types import Article, Boost, Context, Pin, RankRequest, Rule, RuleKind
 
@@ -54,7 +55,7 @@ def having_seen(**times: int) -> Reader:
 @pytest.mark.parametrize(
     ("rules", "pinned"),
     [
-        ([pin("a1", 2), pin("a2", 0)], [("a1", 2), ("a2", 0)]),
+        ([pin("a1", 2), pin("a2", 0)], [("a2", 0), ("a1", 2)]),
         ([pin("a1", 0, "home"), pin("a2", 1, "sport"), pin("a3", 2)], [("a1", 0), ("a3", 2)]),
         ([pin("a1", 0), pin("a2", 0, "home")], [("a2", 0)]),  # the surface's own wins a place
         ([pin("a1", 0), pin("a1", 2, "home")], [("a1", 2)]),  # and an article
@@ -74,6 +75,41 @@ def test_what_the_request_asks_for_wins(catalogue: Catalogue) -> None:
     rules = [pin("a3", 0), pin("a1", 1), pin("a2", 2)]
     assert edited(own, rules, catalogue, Reader(10), NOW) == (own, None)
     assert edited(own, [*rules, pin("a4", 1, "home")], catalogue, Reader(10), NOW)[0].pinned == (Pin("a1", 0), Pin("a4", 1))
+
+
+@pytest.mark.parametrize(
+    ("own", "rules", "held"),
+    [
+        ([("a1", 2)], [pin("a2", 9)], []),  # beyond the end of three
+        ([("a1", 2)], [pin("a2", 1), pin("a5", 3), pin("a4", 4)], [("a2", 1), ("a5", 3), ("a4", 4)]),  # longer by what joins
+        ([], [pin("a5", 4), pin("a4", 3), pin("a0", 9)], [("a4", 3), ("a5", 4)]),
+        ([("a1", 9)], [pin("a2", 0), pin("a5", 3)], []),  # the app's own stands at the end, and stays there
+        ([("down", 9)], [pin("a2", 2)], [("a2", 2)]),
+    ],
+)
+def test_a_pin_beyond_a_short_list_moves_nothing(
+    catalogue: Catalogue, own: list[tuple[str, int]], rules: list[Rule], held: list[tuple[str, int]]
+) -> None:
+    asked = replace(REQUEST, k=10, candidates=("a1", "a2", "a3"), pinned=tuple(Pin(*each) for each in own))
+    found, _ = edited(asked, rules, catalogue, Reader(10), NOW)
+    assert found.pinned == (*asked.pinned, *[Pin(*each) for each in held])
+
+
+def test_a_list_is_as_short_as_caps_leave_it(catalogue: Catalogue) -> None:
+    asked = replace(REQUEST, k=10, candidates=("a1", "a2", "a3"))
+    rules = [cap("a1", 1), cap("a2", 1), pin("a4", 2), pin("a2", 1)]
+    found, _ = edited(asked, rules, catalogue, having_seen(a1=1, a2=1), NOW)
+    assert (found.pinned, found.exclude) == ((Pin("a2", 1), Pin("a4", 2)), ("a1",))
+    found, reason = edited(
+        asked, [cap(f"a{i}", 1) for i in (1, 2, 3)] + [pin("a4", 1)], catalogue, having_seen(a1=1, a2=1, a3=1), NOW
+    )
+    assert (found.pinned, found.exclude, reason) == ((Pin("a4", 1),), (), CAPS_IGNORED)
+
+
+def test_rules_answer_nothing_that_would_be_refused_without_them(catalogue: Catalogue) -> None:
+    for asked in (replace(REQUEST, candidates=("late", "ghost")), replace(REQUEST, candidates=("a1",), exclude=("a1",))):
+        with pytest.raises(NoCandidates):
+            edited(asked, [pin("a2", 0)], catalogue, Reader(10), NOW)
 
 
 def test_a_capped_article_is_left_out_once_its_reader_was_shown_it_so_often(catalogue: Catalogue) -> None:

@@ -2,7 +2,7 @@
 
 import { decision, KeyNeeded, NotThere, Refused } from "./api.js";
 import { at, html, show } from "./element.js";
-import { count, plural, signed, stamp } from "./format.js";
+import { asSet, count, plural, stamp } from "./format.js";
 import { keepingFocus, takeDownButton } from "./takedown.js";
 
 const PARAMETER = "decision"; // of the page's address: /admin?decision=REQUEST_ID
@@ -13,7 +13,7 @@ const served = (found) => {
   if (places) words.push(` (${places})`);
   words.push(" by version ", html("b", {}, String(found.model_version)), `: ${count(found.items.length)} of ${plural(found.candidates.length, "candidate")}.`);
   if (!found.explore) words.push(" Explore had no part in it.");
-  if (found.fallback !== null) words.push(` A simpler ranking was served: ${found.fallback}.`);
+  if (found.fallback !== null) words.push(` Not as it was asked for: ${found.fallback}.`);
   if (found.unknown.length > 0) words.push(` Could not be ranked: ${found.unknown.join(", ")}.`);
   return html("p", {}, words);
 };
@@ -35,7 +35,7 @@ const row = (item) =>
     "tr",
     {},
     html("td", { class: "place" }, String(item.position + 1)),
-    html("td", { class: "article" }, html("span", { class: "name" }, item.title ?? item.article_id), html("span", { class: "of" }, [item.title === null ? "no longer stored" : item.article_id, item.boost ? `boost ${signed(item.boost)}` : null].filter(Boolean).join(" · "))),
+    html("td", { class: "article" }, html("span", { class: "name" }, item.title ?? item.article_id), html("span", { class: "of" }, [item.title === null ? "no longer stored" : item.article_id, item.boost ? `boost ${asSet(item.boost)}` : null].filter(Boolean).join(" · "))),
     figure("current", item.current_score, 3),
     figure("explore", item.explore_score, 3),
     figure("propensity", item.propensity, 3),

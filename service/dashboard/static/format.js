@@ -13,6 +13,8 @@ export const count = (n) => (n >= 100_000 ? compact.format(n) : whole.format(n))
 export const percent = (share, digits = 1) => (share === null || Number.isNaN(share) ? "–" : `${(100 * share).toFixed(digits)}\u00a0%`);
 /** A real minus sign, and a plus where the sign is the message. */
 export const signed = (x, digits = 2) => (x === null ? "–" : `${x < 0 ? "−" : "+"}${Math.abs(x).toFixed(digits)}`);
+/** What a person has set, as it was set: 6 digits are what 32 bits keep of it. */
+export const asSet = (x) => `${x < 0 ? "−" : "+"}${+Math.abs(x).toPrecision(6)}`;
 export const plural = (n, one, many = `${one}s`) => `${count(n)} ${n === 1 ? one : many}`;
 
 export const time = (at) => clockSeconds.format(at * 1000);

@@ -2,10 +2,8 @@
 
 import { endRule, KeyNeeded, Refused, setRule } from "./api.js";
 import { at, html, show } from "./element.js";
-import { iso, plural, signed, stamp } from "./format.js";
+import { asSet, iso, plural, stamp } from "./format.js";
 import { buttonOf, keepingFocus } from "./takedown.js";
-
-const MEMORY = 30_000; // milliseconds: the figures are never so far behind
 
 // What an editor counts from 1 the service counts from 0.
 const KINDS = {
@@ -27,7 +25,7 @@ const KINDS = {
     label: "Added to scores",
     limits: { min: -100, max: 100, step: "any" },
     body: (number) => ({ boost: number }),
-    said: ({ boost }) => `Boost ${signed(boost)}`,
+    said: ({ boost }) => `Boost ${asSet(boost)}`,
     meaning: "A boost is added to both networks’ scores of the article; below 0 it is a brake. One decision, below, shows how far scores lie apart.",
   },
 };
@@ -46,23 +44,10 @@ const row = (rule) =>
     html("td", { class: "act" }, html("button", { type: "button", class: "small", "data-rule": String(rule.id), "aria-label": `End “${called(rule)}”` }, "End")),
   );
 
-/** As the figures have it: times in seconds since 1970. */
-const inSeconds = (rule) => ({ ...rule, ends_at: rule.ends_at === null ? null : Date.parse(rule.ends_at) / 1000 });
-
-/** Why `wanted` cannot be set beside the running rules, in the words of this page; null if it can. */
-const clash = (wanted, rules) => {
-  const beside = rules.filter((rule) => rule.kind === wanted.kind && rule.surface === wanted.surface);
-  const own = beside.find((rule) => rule.article_id === wanted.article_id);
-  if (own) return `“${own.title}” has such a rule for ${where(own)} already (${KINDS[own.kind].said(own)}). End it first.`;
-  const there = wanted.kind === "pin" && beside.find((rule) => rule.position === wanted.position);
-  return there ? `Place ${there.position + 1} of ${where(there)} is held by “${there.title}” already. End that rule first.` : null;
-};
-
 export class Rules {
   constructor({ askKey, done }) {
     this.data = null;
-    this.added = new Map(); // set here, which the figures may not know yet: id → {rule, until}
-    this.ended = new Map(); // ended here: id → until when that is remembered
+    this.ended = new Set(); // the ids of those that were ended here, which the figures may not know yet
     this.asked = null;
     at("rule-kind").addEventListener("change", () => this.explain());
     at("rule-form").addEventListener("submit", (event) => {
@@ -87,10 +72,7 @@ export class Rules {
   }
 
   get running() {
-    const now = performance.now();
-    const known = new Set(this.data.rules.map((rule) => rule.id));
-    const added = [...this.added.values()].filter(({ rule, until }) => until > now && !known.has(rule.id)).map(({ rule }) => rule);
-    return [...this.data.rules, ...added].filter((rule) => !(this.ended.get(rule.id) > now));
+    return this.data.rules.filter((rule) => !this.ended.has(rule.id));
   }
 
   draw() {
@@ -122,18 +104,14 @@ export class Rules {
   }
 
   async add(askKey, done) {
-    const wanted = this.wanted();
     at("rule-said").textContent = "";
-    this.trouble("rule-trouble", this.data && clash(wanted, this.running));
-    if (!at("rule-trouble").hidden) return;
+    this.trouble("rule-trouble", null);
     at("rule-set").disabled = true;
     try {
-      const rule = inSeconds(await setRule(wanted));
-      this.added.set(rule.id, { rule, until: performance.now() + MEMORY });
+      const rule = await setRule(this.wanted());
       at("rule-form").reset();
       at("rule-kind").value = rule.kind;
       at("rule-said").textContent = `${called(rule)}. It holds for ${where(rule)} within a second.`;
-      if (this.data) this.draw();
       done();
     } catch (error) {
       if (error instanceof KeyNeeded) askKey(error.message);
@@ -155,7 +133,7 @@ export class Rules {
     at("rule-end-confirm").disabled = true;
     try {
       await endRule(id);
-      this.ended.set(id, performance.now() + MEMORY);
+      this.ended.add(id);
       at("rule-said").textContent = `Ended: ${called(this.asked)}.`;
       this.draw();
       at("rule-end").close();

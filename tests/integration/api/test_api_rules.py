@@ -19,6 +19,7 @@ from service.handlers import rules as handler
 from service.keys import Scope, new_key
 from service.store import impressions, keys, rules
 from service.store.engine import reading, writing
+from service.store.errors import StoreUnavailable
 
 CONFIG = Config(embedding_size=4)
 
@@ -95,7 +96,34 @@ async def test_what_the_app_asks_for_wins_and_is_not_blamed(api: Any) -> None:
     assert (await api.client.delete("/articles/a2")).status_code == 204
     answer = await api.rank(k=3, candidates=["a4"])
     assert (ids(answer), answer["unknown"]) == (["a0", "a1", "a4"], [])
+    pinned = [{"article_id": "a4", "position": 2}]
+    assert ids(await api.rank(k=9, candidates=["a4", "a5", "a3"], pinned=pinned))[:4] == ["a0", "a1", "a4", "a3"]
     assert [(rule["article_id"], rule["live"]) for rule in await listed(api)][2] == ("a2", False)
+
+
+async def test_a_broken_list_of_ids_is_refused_as_without_rules(api: Any) -> None:
+    await api.publish("a1")
+    await set_rule(api, kind="pin", article_id="a1", position=0)
+    answer = await api.client.post("/rank", json={"candidates": ["nope"]})
+    assert answer.status_code == 422
+    assert "nope" in answer.json()["errors"][0]["message"]
+    assert ids(await api.rank(k=3)) == ["a1"]
+
+
+@pytest.mark.parametrize("error", [StoreUnavailable("gone"), TypeError("anything else")])
+async def test_what_is_committed_is_a_success_also_where_it_cannot_be_followed_at_once(
+    api: Any, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    async def fails() -> None:
+        raise error
+
+    await api.publish("a1")
+    with monkeypatch.context() as broken:
+        broken.setattr(api.node.follower, "follow_rules", fails)
+        rule = await set_rule(api, kind="pin", article_id="a1", position=0)
+        await until(lambda: len(api.node.live.rules) == 1)
+        assert (await api.client.delete(f"/rules/{rule['id']}")).status_code == 204
+        await until(lambda: api.node.live.rules == ())
 
 
 async def test_rules_of_a_surface_hold_there_alone(api: Any) -> None:
@@ -155,6 +183,7 @@ async def test_caps_leave_no_list_empty(api: Any) -> None:
     answer = await api.rank(user_id="u1")
     assert sorted(ids(answer)) == ["a1", "a2"]
     assert "caps were ignored" in answer["fallback"]
+    assert "drn_fallbacks_total 0.0" in (await api.client.get("/metrics")).text  # the ranking was no simpler
     assert (await api.client.post("/rank", json={"user_id": "u1", "candidates": ["ghost"]})).status_code == 422
 
 
@@ -272,7 +301,11 @@ def test_processes_on_real_sockets_go_by_one_rule(initial: Any, spawn: Any) -> N
     [
         ({"kind": "pin", "article_id": "ghost", "position": 0}, "article_id", "there is no article 'ghost'"),
         ({"kind": "pin", "article_id": "down", "position": 0}, "article_id", "article 'down' was withdrawn"),
-        ({"kind": "pin", "article_id": "a2", "position": 0}, "position", "holds article 'a1' already: rule 1"),
+        (
+            {"kind": "pin", "article_id": "a2", "position": 0},
+            "position",
+            "article 'a1' (Title of a1) is pinned there on every surface already: rule 1",
+        ),
         ({"kind": "pin", "article_id": "a1", "position": 3}, "article_id", "has a pin on every surface already: rule 1"),
         ({"kind": "pin", "article_id": "a2", "position": 1, "ends_at": "2026-11-22T10:00:00Z"}, "ends_at", "is past"),
         ({"kind": "pin", "article_id": "a2", "position": 1, "ends_at": "tomorrow"}, "ends_at", "ISO 8601"),
