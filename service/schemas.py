@@ -203,7 +203,7 @@ class RankAnswer(BaseModel):
     model_version: int
     items: list[Item]
     unknown: list[str] = Field(description="candidates that cannot be ranked: no such article, withdrawn, expired or embargoed")
-    fallback: str | None = Field(description="why a simpler ranking was served, if it was")
+    fallback: str | None = Field(description="why a simpler list was served than was asked for, if one was")
 
 
 class FeedbackAnswer(BaseModel):
