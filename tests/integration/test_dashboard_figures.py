@@ -218,7 +218,7 @@ async def test_a_run_is_asked_for_where_a_learner_listens_and_none_is_at_it(
         assert len(await listener.notices(1)) == 1
         assert await listener.notices(0.1) == []
     async with asyncio.timeout(5):  # PostgreSQL takes a moment to notice that the listener is gone
-        while (await client.post("/admin/jobs/minor", json={})).status_code != 422:
+        while (await client.post("/admin/jobs/minor", json={})).status_code != 422:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
 
 
