@@ -36,13 +36,16 @@ SELECT coalesce(array_agg(article_id), '{}') AS article_ids,
 """
 
 
+def logged(kind: Kind, after: str) -> str:
+    """The counts of what the log holds behind this place."""
+    return f"""
+        SELECT article_id, second / :length AS bucket, count(*) AS times FROM ({LOGS[kind]}) AS log
+        WHERE at >= to_timestamp(:since) AND at < to_timestamp(:until) AND seq > {after} AND seq <= :end GROUP BY 1, 2
+    """
+
+
 def from_log(kind: Kind) -> TextClause:
-    return text(f"""
-        WITH counts AS (
-            SELECT article_id, second / :length AS bucket, count(*) AS times FROM ({LOGS[kind]}) AS log
-            WHERE at >= to_timestamp(:since) AND at < to_timestamp(:until) AND seq <= :end GROUP BY 1, 2
-        ) {IN_COLUMNS}
-    """)
+    return text(f"WITH counts AS ({logged(kind, '0')}) {IN_COLUMNS}")
 
 
 def from_buckets(kind: Kind) -> TextClause:
@@ -53,10 +56,7 @@ def from_buckets(kind: Kind) -> TextClause:
             SELECT article_id, bucket, times FROM bucket_counts
             WHERE kind = '{kind}' AND length = :length AND bucket >= :since / :length AND bucket < :until / :length
                 AND EXISTS (SELECT FROM counted)
-            UNION ALL
-            SELECT article_id, second / :length, count(*) FROM ({LOGS[kind]}) AS log
-            WHERE at >= to_timestamp(:since) AND at < to_timestamp(:until)
-                AND seq > coalesce((SELECT end_seq FROM counted), 0) AND seq <= :end GROUP BY 1, 2
+            UNION ALL {logged(kind, "coalesce((SELECT end_seq FROM counted), 0)")}
         ) {IN_COLUMNS}
     """)
 

@@ -1,7 +1,7 @@
 """A statement that a connection prepares once and then runs with none of a cursor's work, which costs more than to send it."""
 
 from collections.abc import Sequence
-from typing import Any, TypeAlias, cast
+from typing import TypeAlias, cast
 from weakref import WeakSet
 
 import psycopg
@@ -11,7 +11,8 @@ from psycopg.errors import error_from_result
 from psycopg.pq import ExecStatus
 from psycopg.pq.abc import PGresult
 
-Connection: TypeAlias = psycopg.AsyncConnection[tuple[Any, ...]]
+from service.store.group_commit import Connection
+
 Parameter: TypeAlias = str | bytes
 """A value as PostgreSQL writes it, or in its binary form."""
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import uvicorn
 from fastapi import FastAPI
-from playwright.async_api import Browser, BrowserContext, Page, async_playwright
+from playwright.async_api import Browser, BrowserContext, Locator, Page, async_playwright, expect
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from drn.config import Config
@@ -133,6 +133,16 @@ async def open_page(browser: Browser) -> AsyncIterator[OpenPage]:
     for context in contexts:
         await context.close()
     assert complaints == []
+
+
+async def keep(page: Page, dialog: Locator, button: Locator) -> None:
+    """Answers a question with no: the focus goes back to the button that asked it, and stays."""
+    await expect(dialog.get_by_role("button", name="Keep it")).to_be_focused()
+    await page.keyboard.press("Enter")
+    await expect(dialog).to_be_hidden()
+    await expect(button).to_be_focused()
+    await page.wait_for_timeout(2_500)  # the next figures do not take the focus away
+    await expect(button).to_be_focused()
 
 
 def version(number: int, **more: Any) -> dict[str, Any]:

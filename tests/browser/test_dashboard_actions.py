@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from service.store import runs
 from service.store.locks import Lock
 from service.store.notifications import Listener
+from tests.browser.conftest import keep
 
 pytestmark = pytest.mark.browser
 
@@ -109,12 +110,7 @@ async def test_an_article_is_taken_down_from_the_page_after_a_question(address: 
     row = page.locator("#articles li", has_text="Calm")
     await row.get_by_role("button", name="Take down Calm").press("Enter")
     dialog = page.get_by_role("dialog", name="Take down “Calm”?")
-    await expect(dialog.get_by_role("button", name="Keep it")).to_be_focused()
-    await page.keyboard.press("Enter")
-    await expect(dialog).to_be_hidden()
-    await expect(row.get_by_role("button")).to_be_focused()
-    await page.wait_for_timeout(2_500)  # the next figures do not take the focus away
-    await expect(row.get_by_role("button")).to_be_focused()
+    await keep(page, dialog, row.get_by_role("button"))
     async with httpx.AsyncClient(base_url=address) as client:
         assert (await client.get("/articles/a2")).status_code == 200
         await page.keyboard.press("Enter")

@@ -9,6 +9,8 @@ import httpx
 import pytest
 from playwright.async_api import Page, expect
 
+from tests.browser.conftest import keep
+
 pytestmark = pytest.mark.browser
 
 OpenPage = Callable[..., Awaitable[Page]]
@@ -46,12 +48,7 @@ async def test_a_pin_is_set_and_ended_after_a_question(address: str, open_page: 
     await page.reload()
     await row.get_by_role("button", name=re.compile("^End “Pinned at 2: ")).press("Enter")
     dialog = page.get_by_role("dialog", name=re.compile("^End “Pinned at 2: "))
-    await expect(dialog.get_by_role("button", name="Keep it")).to_be_focused()
-    await page.keyboard.press("Enter")
-    await expect(dialog).to_be_hidden()
-    await expect(row.get_by_role("button")).to_be_focused()
-    await page.wait_for_timeout(2_500)  # the next figures do not take the focus away
-    await expect(row.get_by_role("button")).to_be_focused()
+    await keep(page, dialog, row.get_by_role("button"))
     await page.keyboard.press("Enter")
     await dialog.get_by_role("button", name="End rule").click()
     await expect(dialog).to_be_hidden()

@@ -1,5 +1,6 @@
 """The API under test: in this process over ASGI, or as processes of its own over real HTTP."""
 
+import asyncio
 import os
 import socket
 import subprocess
@@ -29,6 +30,13 @@ from service.store.engine import writing
 CHANGES: dict[str, Any] = {"advantage_layers": [8], "value_layers": [8], "embedding_size": 4, "feedback_window": 5.0}
 CONFIG = Config.profile("default", **(CHANGES | {"advantage_layers": (8,), "value_layers": (8,)}))
 START_SECONDS = 30.0
+
+
+async def until(seen: Callable[[], bool]) -> None:
+    """Waits for what another part of the service notices by itself: a second where the machine has time."""
+    async with asyncio.timeout(10):
+        while not seen():  # noqa: ASYNC110  # what is waited for has no event
+            await asyncio.sleep(0.02)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,6 @@
 """A process stays in step with the store: trouble with one thing keeps nothing else from being followed, and nothing ends it."""
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -20,14 +19,9 @@ from service.store.engine import writing
 from service.store.erasures import erase_user
 from service.store.errors import StoreUnavailable
 from service.store.tables import weights
+from tests.integration.api.conftest import until
 
 NOW = datetime(2026, 11, 22, 10, tzinfo=UTC)
-
-
-async def until(seen: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not seen():  # noqa: ASYNC110  # what is waited for has no event
-            await asyncio.sleep(0.02)
 
 
 def fails(*_: Any, **__: Any) -> Any:

@@ -1,8 +1,6 @@
 """GET, POST /rules and DELETE /rules/{id}, and what they do to lists."""
 
-import asyncio
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -20,18 +18,13 @@ from service.keys import Scope, new_key
 from service.store import impressions, keys, rules
 from service.store.engine import reading, writing
 from service.store.errors import StoreUnavailable
+from tests.integration.api.conftest import until
 
 CONFIG = Config(embedding_size=4)
 
 
 def ids(answer: dict[str, Any]) -> list[str]:
     return [item["article_id"] for item in answer["items"]]
-
-
-async def until(seen: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):  # a second where the machine has time
-        while not seen():  # noqa: ASYNC110  # what is waited for has no event
-            await asyncio.sleep(0.02)
 
 
 async def set_rule(api: Any, **body: Any) -> dict[str, Any]:
