@@ -1,0 +1,76 @@
+"""What the log keeps of an observation is all of it, and damage to it is found and said."""
+
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
+from numpy.typing import NDArray
+
+from drn.errors import CorruptCheckpoint, SchemaMismatch
+from drn.packing import Rest, filled_slots, pack, profile, squeezed, unpack
+from drn.types import Observation
+
+# Around where a number takes another byte: by itself, as the greatest distance, and as the highest number of its column.
+NUMBERS = st.sampled_from([0, 1, 2, 253, 254, 255, 256, 412, 65_533, 65_534, 65_535, 65_536, 2**31, 2**32 - 1])
+COLUMNS = arrays(np.uint32, array_shapes(min_dims=2, max_dims=2, min_side=0, max_side=30), elements=NUMBERS | st.integers(0, 300))
+PROFILES = arrays(np.uint16, (5, 40), elements=st.sampled_from([0, 0, 0, 1, 2, 300, 65_535]))
+
+
+def observation(n: int, seed: int) -> Observation:
+    """Numbers of any length."""
+    rng = np.random.default_rng(seed)
+
+    def of(kind: str, *shape: int) -> NDArray[Any]:
+        bits = np.dtype(kind).itemsize * 8
+        return (rng.integers(2**bits, size=shape, dtype=np.uint64) >> rng.integers(bits, size=shape, dtype=np.uint64)).astype(
+            kind
+        )
+
+    return Observation(
+        reader=rng.binomial(3, 0.1, (5, 40)).astype(np.uint16),
+        reader_totals=of("u2", 5),
+        context=of("u1", 4),
+        content=of("u2", n, 24),
+        counts=of("u4", n, 12),
+        category_counts=of("u4", n, 2),
+        seen=of("u2", n, 7),
+        age=of("i4", n),
+        embedding=rng.normal(size=(n, 16)).astype(np.float16),
+        reader_embedding=rng.normal(size=16).astype(np.float16),
+    )
+
+
+@given(COLUMNS)
+def test_columns_come_back_as_they_went(columns: np.ndarray) -> None:
+    rest = Rest(b"".join(squeezed(columns)), 0)
+    np.testing.assert_array_equal(rest.columns(*columns.shape), columns)
+    rest.end()
+
+
+@given(COLUMNS)
+def test_a_column_of_small_distances_takes_a_byte_a_number(columns: np.ndarray) -> None:
+    small = columns % 255
+    assert len(b"".join(squeezed(small))) <= len(small) * 9 + small.size
+
+
+@given(PROFILES)
+def test_a_readers_counts_come_back_as_they_went(counts: np.ndarray) -> None:
+    np.testing.assert_array_equal(profile(filled_slots(counts), 40), counts)
+
+
+@given(st.integers(1, 20), st.integers(0, 2**32 - 1))
+def test_an_observation_comes_back_as_it_went(n: int, seed: int) -> None:
+    packed = pack(observation(n, seed))
+    assert pack(unpack(packed)) == packed
+
+
+@given(st.integers(0, 2**32 - 1), st.floats(0, 1, exclude_max=True), st.integers(1, 255), st.booleans())
+def test_damage_is_found_or_does_no_harm(seed: int, place: float, flipped: int, cut: bool) -> None:
+    packed = bytearray(pack(observation(5, seed % 8)))
+    at = int(place * len(packed))
+    packed[at] ^= flipped
+    with suppress(CorruptCheckpoint, SchemaMismatch):
+        unpack(bytes(packed[:at] if cut else packed))
