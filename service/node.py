@@ -27,6 +27,7 @@ from service.store.errors import StoreUnavailable
 from service.store.feedback import StoredEvent
 from service.store.feedback_writer import FeedbackWriter
 from service.store.impression_writer import ImpressionWriter
+from service.store.list_lookup import ListLookup
 from service.store.notifications import Listener
 
 Clock = Callable[[], datetime]
@@ -47,6 +48,7 @@ class Node:
     engine: AsyncEngine
     writer: ImpressionWriter
     feedback: FeedbackWriter
+    lists: ListLookup
     live: Live
     follower: Follower
     following: asyncio.Task[None]
@@ -108,11 +110,12 @@ async def open_node(settings: Settings, clock: Clock, metrics: Metrics | None = 
         async with (
             ImpressionWriter(settings.database_url, writer_id, live.show_impressions) as writer,
             FeedbackWriter(settings.database_url, writer_id, note) as feedback,
+            ListLookup(settings.database_url) as lists,
             Listener(settings.database_url) as listener,
         ):
             following = asyncio.create_task(follower.run(listener, settings.follow_seconds), name="follower")
             try:
-                node = Node(settings, config, clock, engine, writer, feedback, live, follower, following, metrics)
+                node = Node(settings, config, clock, engine, writer, feedback, lists, live, follower, following, metrics)
                 observe(node)
                 yield node
             finally:

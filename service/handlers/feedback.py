@@ -16,7 +16,7 @@ from service.store import articles
 from service.store.engine import reading
 from service.store.errors import NoSuchRequest, StoreUnavailable
 from service.store.feedback import Recorded
-from service.store.impressions import ShownList, shown_lists
+from service.store.impressions import ShownList
 
 # Needed by the core whatever the settings reward: `seen` says which places a reader looked at.
 KNOWN_TYPES = frozenset({"click", "dwell", "read", "like", "share", "hide", "seen"})
@@ -54,7 +54,7 @@ async def store(node: Node, events: Sequence[Event], now: datetime, deadline: fl
     request_ids = {event.request_id for event in events if event.request_id}
     lists = {shown.request_id: shown for request_id in request_ids if (shown := node.live.lists.get(request_id))}
     if len(lists) < len(request_ids):
-        lists |= await within(deadline - time.monotonic(), logged(node, request_ids - lists.keys()))
+        lists |= await logged(node, request_ids - lists.keys(), deadline - time.monotonic())
     if unknown := {event.article_id for event in events if not event.request_id and event.article_id not in catalogue}:
         await within(deadline - time.monotonic(), look_for(node, unknown))
     while True:
@@ -65,7 +65,7 @@ async def store(node: Node, events: Sequence[Event], now: datetime, deadline: fl
             return await node.feedback.write(credited, seqs, now, deadline - time.monotonic())
         except NoSuchRequest:  # erased since, or being erased: what the log says once that has ended is the answer
             await asyncio.sleep(ERASING_SECONDS)
-            lists = await within(deadline - time.monotonic(), logged(node, request_ids))
+            lists = await logged(node, request_ids, deadline - time.monotonic())
         except StoreUnavailable as error:
             node.follower.doubt()
             raise Unavailable(RETRY) from error
@@ -79,10 +79,15 @@ async def look_for(node: Node, article_ids: Collection[str]) -> None:
         await node.follower.follow_articles()
 
 
-async def logged(node: Node, request_ids: Collection[str]) -> dict[str, ShownList]:
-    """Those of the lists that are in the log."""
-    async with reading(node.engine) as connection:
-        return await shown_lists(connection, sorted(request_ids))
+async def logged(node: Node, request_ids: Collection[str], seconds: float) -> dict[str, ShownList]:
+    """Those of the lists that are in the log. They are remembered: who opens an old list does more than one thing with it."""
+    try:
+        found = await node.lists.find(request_ids, seconds)
+    except StoreUnavailable as error:
+        raise Unavailable(RETRY) from error
+    for shown in found.values():
+        node.live.lists.remember(shown)
+    return dict(found)
 
 
 def attributed(event: Event, lists: Mapping[str, ShownList]) -> Event:

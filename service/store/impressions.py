@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 import structlog
-from sqlalchemy import BigInteger, DateTime, LargeBinary, Row, Select, Text, and_, bindparam, func, select, text, type_coerce
+from sqlalchemy import BigInteger, DateTime, LargeBinary, Row, Select, and_, bindparam, func, select, text, type_coerce
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.types import NULLTYPE
@@ -34,7 +34,6 @@ __all__ = [
     "horizon",
     "newest_closed",
     "reader_history",
-    "shown_lists",
     "these",
 ]
 
@@ -91,13 +90,6 @@ async def by_request_id(connection: AsyncConnection, request_id: str) -> StoredI
     """What was served under this request id."""
     row = (await connection.execute(located(select(*WHOLE)).where(requests.c.request_id == request_id))).one_or_none()
     return StoredImpression(row.seq, decode(row._mapping)) if row else None
-
-
-async def shown_lists(connection: AsyncConnection, request_ids: Collection[str]) -> dict[str, ShownList]:
-    """The lists served under these request ids; unknown ids are absent."""
-    wanted = bindparam("ids", list(request_ids), type_=ARRAY(Text))
-    query = located(select(*SHOWN)).where(requests.c.request_id == wanted.any_())
-    return {row.request_id: shown_list(row) for row in await connection.execute(query)}
 
 
 SHOWN = [impressions.c[name] for name in ("seq", "request_id", "at", "user_id", "shown")]

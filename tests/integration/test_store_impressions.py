@@ -97,19 +97,6 @@ def one_slot() -> Interleaving:
     return Interleaving(np.zeros(1, np.int32), np.full(1, 0.5, np.float32), np.ones(1, np.float32), np.zeros(1, np.bool_))
 
 
-async def test_shown_lists_tell_who_saw_what(
-    writer: ImpressionWriter, connection: AsyncConnection, make_impression: Make, noon: datetime
-) -> None:
-    seqs = [await writer.write(make_impression(f"r{i}", noon - timedelta(days=i), user_id=f"u{i}")) for i in range(3)]
-    found = await impressions.shown_lists(connection, ["r0", "r2", "r2", "unknown"])
-    assert set(found) == {"r0", "r2"}
-    assert found["r2"].seq == seqs[2]
-    assert found["r2"].at == noon - timedelta(days=2)
-    assert found["r2"].user_id == "u2"
-    assert found["r2"].article_ids == ("a4", "a3", "a2")
-    assert await impressions.shown_lists(connection, []) == {}
-
-
 async def test_exposures_follow_a_number_and_leave_out_ones_own(
     database_url: str, connection: AsyncConnection, make_impression: Make
 ) -> None:

@@ -14,6 +14,7 @@ from drn.errors import CorruptCheckpoint
 from drn.types import Entry
 from service.store import articles, counters, feedback, impressions, partitions
 from service.store.engine import create_engine, reading, writing
+from service.store.list_lookup import LOOKUP
 
 DAYS = 8
 PER_DAY = 1_500
@@ -124,7 +125,8 @@ async def test_one_impression_is_found_in_its_own_day(filled: AsyncConnection) -
 
 
 async def test_lists_of_feedback_are_found_in_their_own_days(filled: AsyncConnection) -> None:
-    found = await scans(filled, lambda: impressions.shown_lists(filled, ["r1", "r2", "r1000", f"r{PER_DAY + 5}"]))
+    wanted = {"ids": ["r1", "r2", "r1000", f"r{PER_DAY + 5}"]}
+    found = await scans(filled, lambda: filled.exec_driver_sql(LOOKUP.replace("$1", "%(ids)s"), wanted))
     assert_indexed(found, days=2)
     assert sum(scan.rows for scan in found) == 8
 

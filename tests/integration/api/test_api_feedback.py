@@ -1,11 +1,12 @@
 """POST /feedback: all of a request or nothing, once, and felt in the next list."""
 
 import asyncio
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from service.store import feedback, impressions
 from service.store.engine import reading, writing
@@ -153,13 +154,15 @@ async def test_an_erasure_between_look_up_and_write_is_404(
     await api.rank(user_id="u1", request_id="r1")
     api.node.live.lists.clear()
 
-    async def overtaken(connection: AsyncConnection, request_ids: list[str]) -> Any:
-        lists = await impressions.shown_lists(connection, request_ids)
+    find = api.node.lists.find
+
+    async def overtaken(request_ids: Collection[str], seconds: float) -> Any:
+        lists = await find(request_ids, seconds)
         async with writing(engine) as other:
             await erase_user(other, "u1", datetime.now(UTC))
         return lists
 
-    monkeypatch.setattr("service.handlers.feedback.shown_lists", overtaken)
+    monkeypatch.setattr(api.node.lists, "find", overtaken)
     answer = await api.click("e1", "a1", request_id="r1")
     assert (answer.status_code, answer.json()["errors"][0]["field"]) == (404, "events.0.request_id")
     assert await log_size(engine) == 0
