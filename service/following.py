@@ -26,6 +26,7 @@ from service.store import articles, counters, erasures, feedback, impressions, k
 from service.store.articles import StoredArticle
 from service.store.engine import reading, translated
 from service.store.errors import NoSuchVersion, StoreError, StoreUnavailable, WeightsPruned
+from service.store.lookups import HistoryLookup
 from service.store.notifications import Listener
 
 LOADS = 3  # a reader so busy that three reads were overtaken is served from the last one, uncached
@@ -61,6 +62,7 @@ class Follower:
     def __init__(
         self,
         engine: AsyncEngine,
+        histories: HistoryLookup,
         live: Live,
         writer_id: str,
         metrics: Metrics,
@@ -69,6 +71,7 @@ class Follower:
         open_without_keys: bool = False,
     ) -> None:
         self._engine = engine
+        self._histories = histories
         self._live = live
         self._writer_id = writer_id
         self._metrics = metrics
@@ -195,11 +198,10 @@ class Follower:
         try:
             for _ in range(LOADS):
                 self._live.begin_loading(user_id)
-                async with reading(self._engine) as connection:
-                    history = await impressions.reader_history(connection, user_id, self._live.config.history_clicks)
-                    names = {article_id for article_id, _ in history.clicks} | history.shown.keys()
-                    if any(name not in self._live.catalogue for name in names):
-                        await self._follow_articles(connection)
+                history = await self._histories.find(user_id)
+                names = {article_id for article_id, _ in history.clicks} | history.shown.keys()
+                if any(name not in self._live.catalogue for name in names):
+                    await self.follow_articles()
                 reader = self._live.build_reader(history.clicks, history.shown)
                 if self._live.keep(user_id, reader):
                     break

@@ -27,7 +27,7 @@ from service.store.errors import StoreUnavailable
 from service.store.feedback import StoredEvent
 from service.store.feedback_writer import FeedbackWriter
 from service.store.impression_writer import ImpressionWriter
-from service.store.list_lookup import ListLookup
+from service.store.lookups import HistoryLookup, ListLookup
 from service.store.notifications import Listener
 
 Clock = Callable[[], datetime]
@@ -103,7 +103,8 @@ async def open_node(settings: Settings, clock: Clock, metrics: Metrics | None = 
     def note(stored: Sequence[StoredEvent]) -> None:
         live.note([(each.seq, each.event) for each in stored], ours=True)
 
-    follower = Follower(engine, live, writer_id, metrics, clock, open_without_keys=settings.on_loopback)
+    histories = HistoryLookup(settings.database_url, config.history_clicks)
+    follower = Follower(engine, histories, live, writer_id, metrics, clock, open_without_keys=settings.on_loopback)
     try:
         await reach(settings, partial(follower.start, clock()))
         check_start(settings, live)
@@ -111,6 +112,7 @@ async def open_node(settings: Settings, clock: Clock, metrics: Metrics | None = 
             ImpressionWriter(settings.database_url, writer_id, live.show_impressions) as writer,
             FeedbackWriter(settings.database_url, writer_id, note) as feedback,
             ListLookup(settings.database_url) as lists,
+            histories,
             Listener(settings.database_url) as listener,
         ):
             following = asyncio.create_task(follower.run(listener, settings.follow_seconds), name="follower")

@@ -87,6 +87,7 @@ class GroupCommit(Generic[T, R]):
         applied: told of what was committed, before its writers are: also of what they have given up waiting for.
         size: of an item.
         full: a group that has reached this size in all takes no more.
+        lanes: groups that may be under way at once.
     """
 
     def __init__(
@@ -97,6 +98,7 @@ class GroupCommit(Generic[T, R]):
         applied: Callable[[Sequence[tuple[T, R]]], None],
         size: Callable[[T], int] = lambda _item: 1,
         full: int = BATCH,
+        lanes: int = LANES,
     ) -> None:
         self._log = log
         self._applied = applied
@@ -104,7 +106,7 @@ class GroupCommit(Generic[T, R]):
         self._full = full
         self._pending: deque[Waiting[T, R]] = deque()
         self._pending_size = 0
-        self._lanes: Sequence[Lane[T, R]] = [Lane(libpq_url(url), name) for _ in range(LANES)]
+        self._lanes: Sequence[Lane[T, R]] = [Lane(libpq_url(url), name) for _ in range(lanes)]
         self._closed = False
 
     async def write(self, item: T, seconds: float = WAIT_SECONDS) -> R:

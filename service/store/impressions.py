@@ -1,7 +1,7 @@
 """Reading the impression log."""
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -18,12 +18,11 @@ from service.store.feedback import events_of
 from service.store.impression_rows import COLUMNS, PREFIX, decode
 from service.store.impression_writer import ImpressionWriter
 from service.store.locks import Lock, hold
-from service.store.tables import feedback, impressions, model_versions, requests
+from service.store.tables import impressions, model_versions, requests
 from service.store.tails import behind
 
 __all__ = [
     "ClosedRun",
-    "History",
     "Horizon",
     "ImpressionWriter",
     "ShownList",
@@ -33,7 +32,6 @@ __all__ = [
     "exposures_since",
     "horizon",
     "newest_closed",
-    "reader_history",
     "these",
 ]
 
@@ -76,14 +74,6 @@ class Horizon:
 
     impressions: int
     feedback: int
-
-
-@dataclass(frozen=True, slots=True)
-class History:
-    """One reader's past: newest clicks, oldest first, and how often each article was shown."""
-
-    clicks: tuple[tuple[str, datetime], ...]
-    shown: Mapping[str, int]
 
 
 async def by_request_id(connection: AsyncConnection, request_id: str) -> StoredImpression | None:
@@ -232,20 +222,3 @@ async def made_for_others(connection: AsyncConnection, version_ids: Collection[i
     wanted = bindparam("ids", list(version_ids), type_=ARRAY(BigInteger))
     query = select(model_versions.c.id).where(model_versions.c.id == wanted.any_(), model_versions.c.schema != schema)
     return set(await connection.scalars(query))
-
-
-async def reader_history(connection: AsyncConnection, user_id: str, clicks_limit: int) -> History:
-    """What features know of a reader, as far as the log goes back."""
-    clicks = (
-        select(feedback.c.article_id, feedback.c.at)
-        .where(feedback.c.user_id == user_id, feedback.c.type == "click")
-        .order_by(feedback.c.at.desc(), feedback.c.seq.desc())
-        .limit(clicks_limit)
-    )
-    newest = (await connection.execute(clicks)).all()
-    article = func.unnest(impressions.c.shown).label("article_id")
-    shown = select(article, func.count().label("times")).where(impressions.c.user_id == user_id).group_by(article)
-    return History(
-        tuple((row.article_id, row.at) for row in reversed(newest)),
-        {row.article_id: row.times for row in await connection.execute(shown)},
-    )

@@ -1,6 +1,6 @@
 """Values for the log: small, but shaped as the core makes them."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,6 +9,7 @@ import pytest
 
 from drn.features import V, W
 from drn.types import Context, Event, Impression, Interleaving, Observation
+from service.store.lookups import History, HistoryLookup
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
@@ -78,3 +79,14 @@ def make_event() -> Callable[..., Event]:
         return Event(event_id, article_id, type, at, **more)
 
     return make
+
+
+@pytest.fixture
+def history_of(database_url: str) -> Callable[..., Awaitable[History]]:
+    """A reader's past as a process reads it that has not seen it happen."""
+
+    async def find(user_id: str, clicks: int = 10) -> History:
+        async with HistoryLookup(database_url, clicks) as lookup:
+            return await lookup.find(user_id)
+
+    return find

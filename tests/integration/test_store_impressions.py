@@ -305,29 +305,3 @@ async def test_reading_the_horizon_holds_up_nobody_afterwards(
         assert await impressions.horizon(connection) == impressions.Horizon(0, 0)
         assert await writer.write(make_impression()) == 1
         assert await impressions.horizon(connection) == impressions.Horizon(1, 0)
-
-
-async def test_a_readers_history(
-    engine: AsyncEngine, writer: ImpressionWriter, make_impression: Make, make_event: Make, noon: datetime
-) -> None:
-    await writer.write(make_impression("r1", noon - timedelta(days=40)))
-    await writer.write(make_impression("r2"))
-    await writer.write(make_impression("r3", user_id="u2"))
-    events = [
-        make_event("e1", "a4", at=noon - timedelta(minutes=2), request_id="r1", user_id="u1"),
-        make_event("e2", "a9", at=noon - timedelta(minutes=3), user_id="u1"),
-        make_event("e3", "a9", at=noon - timedelta(minutes=1), user_id="u1"),
-        make_event("e4", "a9", "like", user_id="u1"),
-        make_event("e5", "a7", user_id="u2"),
-    ]
-    async with writing(engine) as connection:
-        await feedback.record(connection, events, "w1", noon)
-    async with reading(engine) as connection:
-        history = await impressions.reader_history(connection, "u1", 10)
-        newest = await impressions.reader_history(connection, "u1", 2)
-        nobody = await impressions.reader_history(connection, "u3", 2)
-    ago = [timedelta(minutes=minutes) for minutes in (3, 2, 1)]
-    assert history.clicks == (("a9", noon - ago[0]), ("a4", noon - ago[1]), ("a9", noon - ago[2]))
-    assert history.shown == {"a4": 2, "a3": 2, "a2": 2}
-    assert newest.clicks == history.clicks[1:]
-    assert (nobody.clicks, nobody.shown) == ((), {})

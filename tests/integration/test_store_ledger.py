@@ -95,7 +95,13 @@ async def test_a_key_is_stored_as_a_digest_and_once(connection: AsyncConnection,
 
 
 async def test_an_erased_reader_is_nowhere(
-    engine: AsyncEngine, database_url: str, version: Version, make_impression: Make, make_event: Make, noon: datetime
+    engine: AsyncEngine,
+    database_url: str,
+    version: Version,
+    make_impression: Make,
+    make_event: Make,
+    noon: datetime,
+    history_of: Any,
 ) -> None:
     async with ImpressionWriter(database_url, "w1") as writer:
         for request_id, at, user_id in [
@@ -127,7 +133,7 @@ async def test_an_erased_reader_is_nowhere(
         assert await erasures.since(connection, receipt.id) == []
         kept = [await impressions.by_request_id(connection, request_id) for request_id in ("r1", "r2", "r3", "r4")]
         assert [None if each is None else each.impression.request_id for each in kept] == [None, None, "r3", "r4"]
-        history = await impressions.reader_history(connection, "secret", 10)
+        history = await history_of("secret")
         assert (history.clicks, history.shown) == ((), {})
         assert [stored.event.event_id for stored in await feedback.events_since(connection, 0)] == ["e4"]
         outcomes = {outcome.user_id: outcome for outcome in await duels.outcomes(connection, 1)}
@@ -208,7 +214,7 @@ async def test_erasing_a_stranger_leaves_a_receipt_too(connection: AsyncConnecti
 
 
 async def test_retention_drops_whole_days_and_keeps_histories(
-    engine: AsyncEngine, database_url: str, make_impression: Make, make_event: Make, noon: datetime
+    engine: AsyncEngine, database_url: str, make_impression: Make, make_event: Make, noon: datetime, history_of: Any
 ) -> None:
     async with ImpressionWriter(database_url, "w1") as writer:
         for i in range(4):
@@ -226,8 +232,7 @@ async def test_retention_drops_whole_days_and_keeps_histories(
         assert await impressions.by_request_id(connection, "r1") is not None
         kept = {stored.event.event_id: stored.event.request_id for stored in await feedback.events_since(connection, 0)}
         assert kept == {"e0": "r0", "e1": "r1", "e2": None}
-        history = await impressions.reader_history(connection, "u1", 10)
-        assert len(history.clicks) == 3
+        assert len((await history_of("u1")).clicks) == 3
 
 
 async def test_retention_in_batches_forgets_every_row(

@@ -14,7 +14,7 @@ from drn.errors import CorruptCheckpoint
 from drn.types import Entry
 from service.store import articles, counters, feedback, impressions, partitions
 from service.store.engine import create_engine, reading, writing
-from service.store.list_lookup import LOOKUP
+from service.store.lookups import HISTORY, LIST
 
 DAYS = 8
 PER_DAY = 1_500
@@ -126,7 +126,7 @@ async def test_one_impression_is_found_in_its_own_day(filled: AsyncConnection) -
 
 async def test_lists_of_feedback_are_found_in_their_own_days(filled: AsyncConnection) -> None:
     wanted = {"ids": ["r1", "r2", "r1000", f"r{PER_DAY + 5}"]}
-    found = await scans(filled, lambda: filled.exec_driver_sql(LOOKUP.replace("$1", "%(ids)s"), wanted))
+    found = await scans(filled, lambda: filled.exec_driver_sql(LIST.replace("$1", "%(ids)s"), wanted))
     assert_indexed(found, days=2)
     assert sum(scan.rows for scan in found) == 8
 
@@ -172,7 +172,8 @@ async def test_the_horizon(filled: AsyncConnection) -> None:
 
 
 async def test_one_readers_history(filled: AsyncConnection) -> None:
-    found = await scans(filled, lambda: impressions.reader_history(filled, "u7", 300))
+    statement = HISTORY.replace("$1", "%(readers)s").replace("$2", "%(clicks)s")
+    found = await scans(filled, lambda: filled.exec_driver_sql(statement, {"readers": ["u7", "nobody"], "clicks": 300}))
     assert_indexed(found, days=DAYS)
     assert sum(scan.rows for scan in found) < 100
 

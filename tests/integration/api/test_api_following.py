@@ -18,6 +18,7 @@ from service.store import feedback, impressions, keys, versions
 from service.store.engine import writing
 from service.store.erasures import erase_user
 from service.store.errors import StoreUnavailable
+from service.store.lookups import Histories
 from service.store.tables import weights
 from tests.integration.api.conftest import until
 
@@ -108,7 +109,7 @@ async def test_a_reader_who_cannot_be_read_leaves_nothing_behind(api: Any, monke
         raise StoreUnavailable("gone")
 
     with monkeypatch.context() as broken:
-        broken.setattr(impressions, "reader_history", away)
+        broken.setattr(Histories, "commit", away)
         for i in range(3):
             assert (await api.client.post("/rank", json={"user_id": f"u{i}"})).status_code == 503
     assert api.node.live.loading == 0

@@ -14,7 +14,6 @@ from jobs.importers.bulk import Loaded
 from jobs.importers.log import LoggedImpression
 from service.store import articles
 from service.store.engine import reading
-from service.store.impressions import reader_history
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 
@@ -35,13 +34,13 @@ class InventedLog:
         yield from ()
 
 
-async def test_articles_and_histories_are_brought_in_once(engine: AsyncEngine) -> None:
+async def test_articles_and_histories_are_brought_in_once(engine: AsyncEngine, history_of: Any) -> None:
     now = datetime(2024, 6, 1, tzinfo=UTC)
     assert await bulk.load(engine, InventedLog(), lambda: now) == Loaded(20, bulk.ROWS + 10, 1, 1)
     assert await bulk.load(engine, InventedLog(), lambda: now) == Loaded(20, 0, bulk.ROWS + 11, 1)
     async with reading(engine) as connection:
         assert len(await articles.all_articles(connection)) == 20
-        history = await reader_history(connection, "u3", 10_000)
+    history = await history_of("u3", 10_000)
     expected = [event for event in InventedLog().clicks() if event.user_id == "u3"]
     assert history.clicks == tuple((event.article_id, event.at) for event in expected)
 

@@ -1,4 +1,4 @@
-"""Lists are found by their request ids, for many requests at once, and over a connection that was cut."""
+"""Lists and readers' pasts are found for many requests at once, and over a connection that was cut."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -7,11 +7,13 @@ from typing import Any
 
 import psycopg
 import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
 
-from service.store.engine import libpq_url
+from service.store import feedback
+from service.store.engine import libpq_url, writing
 from service.store.errors import StoreUnavailable
 from service.store.impression_writer import ImpressionWriter
-from service.store.list_lookup import ListLookup
+from service.store.lookups import HistoryLookup, ListLookup
 
 Make = Callable[..., Any]
 
@@ -58,3 +60,39 @@ async def test_a_store_that_is_not_there_is_said_in_time() -> None:
     async with ListLookup("postgresql://nobody@127.0.0.1:1/drn") as lookup:
         with pytest.raises(StoreUnavailable):
             await lookup.find(["r0"], 0.5)
+
+
+async def test_a_readers_past(
+    database_url: str, engine: AsyncEngine, history_of: Any, make_impression: Make, make_event: Make, noon: datetime
+) -> None:
+    async with ImpressionWriter(database_url, "w1") as writer:
+        await writer.write(make_impression("r1", noon - timedelta(days=40)))
+        await writer.write(make_impression("r2"))
+        await writer.write(make_impression("r3", user_id="u2"))
+    events = [
+        make_event("e1", "a4", at=noon - timedelta(minutes=2), request_id="r1", user_id="u1"),
+        make_event("e2", "a9", at=noon - timedelta(minutes=3), user_id="u1"),
+        make_event("e3", "a9", at=noon - timedelta(minutes=1), user_id="u1"),
+        make_event("e4", "a9", "like", user_id="u1"),
+        make_event("e5", "a7", user_id="u2"),
+    ]
+    async with writing(engine) as connection:
+        await feedback.record(connection, events, "w1", noon)
+    past = await history_of("u1")
+    ago = [timedelta(minutes=minutes) for minutes in (3, 2, 1)]
+    assert past.clicks == (("a9", noon - ago[0]), ("a4", noon - ago[1]), ("a9", noon - ago[2]))
+    assert past.shown == {"a4": 2, "a3": 2, "a2": 2}
+    assert (await history_of("u1", 2)).clicks == past.clicks[1:]
+
+
+async def test_readers_who_are_read_at_once_each_get_their_own_past(
+    database_url: str, make_impression: Make, noon: datetime
+) -> None:
+    readers = [f"u{i}" for i in range(20)]
+    async with ImpressionWriter(database_url, "w1") as writer:
+        for i, reader in enumerate(readers[1:], 1):
+            await writer.write(make_impression(f"r{i}", noon, reader, k=1 + i % 4))
+    async with HistoryLookup(database_url, 10) as lookup:
+        pasts = await asyncio.gather(*map(lookup.find, [*readers, "u7", 'a "strange" {name}']))
+    assert [len(past.shown) for past in pasts] == [0, *(1 + i % 4 for i in range(1, 20)), 4, 0]
+    assert all(past.clicks == () for past in pasts)
