@@ -18,7 +18,7 @@ from benchmarks.speed.table import machine, show, write
 from service.store import embedded, migrate
 
 # Commits reach the disk, as they would in service; and as after some days of it, no write-ahead log has to be made anew.
-SETTINGS = {"shared_buffers": "256MB", "max_wal_size": "4GB", "min_wal_size": "4GB"}
+SETTINGS = {"max_wal_size": "4GB", "min_wal_size": "4GB"}
 GROUPS = {
     "start": figures.start,
     "steady": figures.steady,
@@ -26,6 +26,7 @@ GROUPS = {
     "lists": figures.long_lists,
     "decisions": figures.decisions,
     "feedback": figures.feedback,
+    "absent": figures.not_in_memory,
     "two": together.two,
     "news": together.news,
     "retraining": beside_learning.retraining,

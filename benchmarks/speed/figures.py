@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import psycopg
 
 from benchmarks.speed.filling import Sizes
 from benchmarks.speed.load import CONNECTIONS, Saturation, each_once, open_loop, post, saturate
@@ -18,6 +19,7 @@ from benchmarks.speed.processes import THREADS, Server, api, free_port
 from service.store.embedded import Server as Database
 
 BODIES = 400  # different requests, so that readers and candidates vary
+OLD_LISTS = 10_000  # of different ones, because what was read once is kept
 FEW = 4  # connections where requests are so long that more would only queue
 
 
@@ -217,6 +219,43 @@ def clicks_on_lists(sizes: Sizes, server: Server) -> list[dict[str, str]]:
 
 def single_events(clicks: Sequence[dict[str, str]]) -> list[bytes]:
     return [json.dumps({"events": [click]}).encode() for click in clicks]
+
+
+def not_in_memory(bench: Bench) -> list[Figure]:
+    """Readers who come for the first time, and clicks on lists that were served before this process began."""
+    known = bench.rank_bodies(100)
+    each_once(bench.api, "/rank", known)
+    new = [json.dumps(json.loads(body) | {"user_id": "new-@"}).encode() for body in known]
+    ranked, first = (saturate(bench.api, "/rank", bodies, bench.seconds) for bodies in (known, new))
+    old = clicks_on_old_lists(bench.database, min(OLD_LISTS, bench.sizes.impressions))
+    recent = clicks_on_lists(bench.sizes, bench.api)
+    again = [recent[i % len(recent)] for i in range(len(old))]
+    (kept, kept_errors), (read, read_errors) = (spent(bench.api, single_events(clicks)) for clicks in (again, old))
+    return [
+        Figure("rank 100, new readers: CPU / known readers'", first.cpu_milliseconds / ranked.cpu_milliseconds, "ratio", 1.5),
+        Figure("rank 100, new readers: requests per second", first.per_second, "1/s"),
+        Figure("feedback, 1 event on an old list: CPU / on a list in memory", read / kept, "ratio", 2),
+        Figure("feedback, 1 event on an old list: CPU", 1_000 * read / len(old), "ms"),
+        Figure("not in memory: errors", ranked.errors + first.errors + kept_errors + read_errors, "requests", 0),
+    ]
+
+
+def clicks_on_old_lists(database: Database, count: int) -> list[dict[str, str]]:
+    """One event on each of some lists that the log was filled with."""
+    with psycopg.connect(database.url) as connection:
+        lists = connection.execute("SELECT request_id, shown[1] FROM impressions ORDER BY seq LIMIT %s", [count]).fetchall()
+    return [
+        {"event_id": f"{request_id}-@", "type": "click", "article_id": first, "request_id": request_id}
+        for request_id, first in lists
+    ]
+
+
+def spent(server: Server, bodies: Sequence[bytes]) -> tuple[float, int]:
+    """Seconds of CPU that these requests take the server, and how many of them it did not answer with success."""
+    numbered = [body.replace(b"@", b"%d" % (time.time_ns() + i)) for i, body in enumerate(bodies)]
+    before = server.cpu_seconds()
+    errors = each_once(server, "/feedback", numbered)
+    return server.cpu_seconds() - before, errors
 
 
 def idle(bench: Bench) -> list[Figure]:

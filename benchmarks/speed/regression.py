@@ -123,8 +123,10 @@ def requests(server: Server) -> list[Requests]:
     each_once(server, "/rank", lists)  # every reader is read from the log once, and that is not what is measured
     clicks = clicks_on_lists(SIZES, server)
     batches = [json.dumps({"events": clicks[i : i + 100]}).encode() for i in range(0, len(clicks), 100)]
+    new = [json.dumps(json.loads(body) | {"user_id": "new-@"}).encode() for body in lists]
     return [
         Requests("rank 100: CPU / floor's", "/rank", lists),
+        Requests("rank 100, new readers: CPU / floor's", "/rank", new),
         Requests("rank 1,000: CPU / floor's", "/rank", rank_bodies(SIZES, 1_000, 40, SIZES.readers)),
         Requests("feedback, 1 event: CPU / floor's", "/feedback", single_events(clicks)[:600]),
         # Ten batches would take the floor too little to measure.
