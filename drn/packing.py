@@ -8,20 +8,19 @@ Shapes: c columns of n numbers, M content columns, f reader counts that are not 
 """
 
 import struct
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from drn.errors import CorruptCheckpoint, SchemaMismatch
 from drn.features import SCHEMA, V, W
-from drn.kernels import INT, VOID, kernel, reads, writes
+from drn.kernels import INT, kernel, reads, writes
 from drn.types import Observation
 
 HEADER = struct.Struct("<4sHIHHHIB")  # magic, schema, n, M, C, E, f, embeddings present
 MAGIC = b"drnP"
 CONTEXT = 4  # numbers
-SIZES = frozenset((0, 1, 2, 4))  # bytes
+HEAD = 9  # bytes before a column's distances: its lowest and highest number, and how many bytes each distance takes
 MOST = 1_000_000  # candidates: more is damage, and not to be given memory
 Numbers = NDArray[np.uint32]
 Bytes = NDArray[np.uint8]
@@ -31,14 +30,23 @@ def pack(observation: Observation) -> bytes:
     """The observation for the log: little-endian, of the reader's counts only those that are not 0."""
     n, content = observation.content.shape
     slots, size = observation.reader.shape[1], observation.embedding.shape[1]
-    reader = filled_slots(observation.reader)
+    clicked = filled_slots(observation.reader)
     embedded = any(part.tobytes().strip(b"\0") for part in (observation.reader_embedding, observation.embedding))
+    columns = np.empty((2 + known(content)) * HEAD + 4 * clicked.size + 4 * known(content) * n, np.uint8)
+    used = squeeze(
+        clicked,
+        observation.content,
+        observation.counts,
+        observation.category_counts,
+        observation.seen,
+        observation.age,
+        columns,
+    )
     parts = [
-        HEADER.pack(MAGIC, SCHEMA, n, content, slots, size, reader.shape[1], embedded),
+        HEADER.pack(MAGIC, SCHEMA, n, content, slots, size, clicked.shape[1], embedded),
         observation.reader_totals.astype("<u2", copy=False).tobytes(),
         observation.context.tobytes(),
-        *squeezed(reader),
-        *squeezed(candidate_columns(observation)),
+        columns[:used].tobytes(),
     ]
     if embedded:
         parts += [array.astype("<f2", copy=False).tobytes() for array in (observation.embedding, observation.reader_embedding)]
@@ -52,46 +60,38 @@ def unpack(data: bytes) -> Observation:
         CorruptCheckpoint: the bytes are not a packed observation.
         SchemaMismatch: they were packed under another feature schema.
     """
-    if len(data) < HEADER.size or not data.startswith(MAGIC):
+    begin = HEADER.size + 2 * V + CONTEXT  # of the columns
+    if len(data) < begin or not data.startswith(MAGIC):
         raise CorruptCheckpoint("these bytes are not a packed observation")
     _, schema, n, content, slots, size, filled, embedded = HEADER.unpack_from(data)
     if schema != SCHEMA:
         raise SchemaMismatch(f"the observation was logged under feature schema {schema}; this is schema {SCHEMA}")
-    if n > MOST:
-        raise CorruptCheckpoint(f"a packed observation of {n} candidates")
-    rest = Rest(data, HEADER.size)
-    totals, context = rest.take("<u2", V), rest.take("<u1", CONTEXT)
-    reader = profile(rest.columns(2, filled), slots)
+    if n > MOST or filled > V * slots:
+        raise CorruptCheckpoint(f"a packed observation of {n} candidates and {filled} counts")
+    clicked, columns = np.empty((2, filled), np.uint32), np.empty((known(content), n), np.uint32)
+    numbers = np.frombuffer(data, np.uint8)
+    end = stretch(numbers, stretch(numbers, begin, clicked), columns)
+    embeddings = np.frombuffer(data[end:] if end > 0 else b"", "<f2") if (len(data) - end) % 2 == 0 else None
+    if end < 0 or embeddings is None or len(embeddings) != (n * size + size if embedded else 0):
+        raise CorruptCheckpoint(f"a packed observation of {len(data)} bytes is damaged")
     counts, categories, seen = content + 2 * W, content + 2 * W + 2, content + 2 * W + 9
-    known = rest.columns(seen + 1, n)
-    embedding = rest.take("<f2", n * size if embedded else 0)
-    of_reader = rest.take("<f2", size if embedded else 0)
-    rest.end()
     return Observation(
-        reader=reader,
-        reader_totals=totals,
-        context=context,
-        content=known[:content].T.astype(np.uint16, order="C"),
-        counts=np.ascontiguousarray(known[content:counts].T),
-        category_counts=np.ascontiguousarray(known[counts:categories].T),
-        seen=known[categories:seen].T.astype(np.uint16, order="C"),
-        age=known[seen].view(np.int32),
-        embedding=embedding.reshape(n, size) if embedded else np.zeros((n, size), np.float16),
-        reader_embedding=of_reader if embedded else np.zeros(size, np.float16),
+        reader=profile(clicked, slots),
+        reader_totals=np.frombuffer(data, "<u2", V, HEADER.size),
+        context=np.frombuffer(data, np.uint8, CONTEXT, HEADER.size + 2 * V),
+        content=columns[:content].T.astype(np.uint16, order="C"),
+        counts=np.ascontiguousarray(columns[content:counts].T),
+        category_counts=np.ascontiguousarray(columns[counts:categories].T),
+        seen=columns[categories:seen].T.astype(np.uint16, order="C"),
+        age=columns[seen].view(np.int32),
+        embedding=embeddings[:-size].reshape(n, size) if embedded else np.zeros((n, size), np.float16),
+        reader_embedding=embeddings[-size:] if embedded else np.zeros(size, np.float16),
     )
 
 
-def candidate_columns(observation: Observation) -> Numbers:
-    """What is known of the candidates, a column for each thing.  (M + 2W + 10, n)"""
-    n, content = observation.content.shape
-    counts, categories, seen = content + 2 * W, content + 2 * W + 2, content + 2 * W + 9
-    columns = np.empty((seen + 1, n), np.uint32)
-    columns[:content] = observation.content.T
-    columns[content:counts] = observation.counts.T
-    columns[counts:categories] = observation.category_counts.T
-    columns[categories:seen] = observation.seen.T
-    columns[seen] = observation.age
-    return columns
+def known(content: int) -> int:
+    """How many things are known of a candidate: its content, counts, its category's, what its reader has seen of it, its age."""
+    return content + 2 * W + 2 + 7 + 1
 
 
 @kernel(writes("u4", 2), reads("u2", 2))
@@ -120,107 +120,108 @@ def profile(filled: Numbers, slots: int) -> NDArray[np.uint16]:
     return counts.reshape(V, slots)
 
 
-def squeezed(columns: Numbers) -> tuple[bytes, bytes, bytes, bytes]:
-    """Each column's lowest number, its highest, the bytes that its numbers take, and all its numbers' distances.  (c, n)"""
-    lowest, highest, sizes = (
-        np.empty(len(columns), np.uint32),
-        np.empty(len(columns), np.uint32),
-        np.empty(len(columns), np.uint8),
-    )
-    distances = np.empty(4 * columns.size, np.uint8)
-    used = squeeze(columns, lowest, highest, sizes, distances)
-    limits = lowest.astype("<u4", copy=False), highest.astype("<u4", copy=False)
-    return limits[0].tobytes(), limits[1].tobytes(), sizes.tobytes(), distances[:used].tobytes()
-
-
-@kernel(INT, reads("u4", 2), writes("u4", 1), writes("u4", 1), writes("u1", 1), writes("u1", 1))
-def squeeze(columns: Numbers, lowest: Numbers, highest: Numbers, sizes: Bytes, distances: Bytes) -> int:
-    """Fills what `squeezed` returns; how many bytes the distances are.  (c, n), (c,), (c,), (c,), (≥ 4cn,)"""
-    used, n = 0, columns.shape[1]
-    for column in range(len(columns)):
-        numbers = columns[column]
-        low, high = np.uint32(0xFFFFFFFF), np.uint32(0)
+@kernel(INT, reads("u4", 1), writes("u1", 1), INT)
+def squeeze_column(numbers: Numbers, out: Bytes, at: int) -> int:
+    """Writes a column at this place of `out`; where the next one begins.  (n,), (≥ at + HEAD + 4n,)"""
+    n = len(numbers)
+    low, high = np.uint32(0xFFFFFFFF), np.uint32(0)
+    for i in range(n):
+        low, high = min(low, numbers[i]), max(high, numbers[i])
+    far = high - low if high > low else np.uint32(0)  # there may be none
+    if far >= 0xFF:  # what matters is the greatest distance but the highest number's
+        far = np.uint32(0)
         for i in range(n):
-            low, high = min(low, numbers[i]), max(high, numbers[i])
-        far = high - low
-        if far >= 0xFF:  # what matters is the greatest distance but the highest number's
-            far = np.uint32(0)
-            for i in range(n):
-                far = max(far, np.uint32(0) if numbers[i] == high else numbers[i] - low)
-        lowest[column], highest[column] = low, high
-        if low >= high:  # or there are none
-            sizes[column] = 0
-        elif far < 0xFF:
-            sizes[column] = 1
-            for i in range(n):
-                distances[used + i] = np.uint8(0xFF) if numbers[i] == high else np.uint8(numbers[i] - low)
-        elif far < 0xFFFF:
-            sizes[column] = 2
-            for i in range(n):
-                distance = np.uint32(0xFFFF) if numbers[i] == high else numbers[i] - low
-                distances[used + 2 * i] = np.uint8(distance)
-                distances[used + 2 * i + 1] = np.uint8(distance >> np.uint32(8))
-        else:
-            sizes[column] = 4
-            for i in range(n):
-                distance = numbers[i] - low
-                for byte in range(4):
-                    distances[used + 4 * i + byte] = np.uint8(distance >> np.uint32(8 * byte))
-        used += sizes[column] * n
-    return used
+            far = max(far, np.uint32(0) if numbers[i] == high else numbers[i] - low)
+    size = 0 if low >= high else 1 if far < 0xFF else 2 if far < 0xFFFF else 4
+    for byte in range(4):
+        out[at + byte] = np.uint8(low >> np.uint32(8 * byte))
+        out[at + 4 + byte] = np.uint8(high >> np.uint32(8 * byte))
+    out[at + 8] = size
+    at += 9
+    distances = out[at : at + size * n]
+    if size == 1:
+        for i in range(n):
+            distances[i] = np.uint8(0xFF) if numbers[i] == high else np.uint8(numbers[i] - low)
+    elif size == 2:
+        for i in range(n):
+            distance = np.uint32(0xFFFF) if numbers[i] == high else numbers[i] - low
+            distances[2 * i] = np.uint8(distance)
+            distances[2 * i + 1] = np.uint8(distance >> np.uint32(8))
+    elif size == 4:
+        for i in range(n):
+            distance = numbers[i] - low
+            for byte in range(4):
+                distances[4 * i + byte] = np.uint8(distance >> np.uint32(8 * byte))
+    return at + size * n
 
 
-@kernel(VOID, reads("u4", 1), reads("u4", 1), reads("u1", 1), reads("u1", 1), writes("u4", 2))
-def stretch(lowest: Numbers, highest: Numbers, sizes: Bytes, distances: Bytes, columns: Numbers) -> None:
-    """Fills the columns (c, n) that were `squeezed` into these, which must be of the right length."""
-    used, n = 0, columns.shape[1]
+@kernel(
+    INT,
+    reads("u4", 2),
+    reads("u2", 2),
+    reads("u4", 2),
+    reads("u4", 2),
+    reads("u2", 2),
+    reads("i4", 1),
+    writes("u1", 1),
+)
+def squeeze(
+    clicked: Numbers,
+    content: NDArray[np.uint16],
+    counts: Numbers,
+    category_counts: Numbers,
+    seen: NDArray[np.uint16],
+    age: NDArray[np.int32],
+    out: Bytes,
+) -> int:
+    """Writes all columns one after the other; how many bytes they are.
+
+    (2, f), (n, M), (n, 2W), (n, 2), (n, 7), (n,) → (≥ 9c + 4 · all numbers,)
+    """
+    at = squeeze_column(clicked[1], out, squeeze_column(clicked[0], out, 0))
+    n = len(age)
+    column = np.empty(n, np.uint32)
+    for place in range(content.shape[1]):
+        for i in range(n):
+            column[i] = content[i, place]
+        at = squeeze_column(column, out, at)
+    for place in range(counts.shape[1]):
+        for i in range(n):
+            column[i] = counts[i, place]
+        at = squeeze_column(column, out, at)
+    for place in range(category_counts.shape[1]):
+        for i in range(n):
+            column[i] = category_counts[i, place]
+        at = squeeze_column(column, out, at)
+    for place in range(seen.shape[1]):
+        for i in range(n):
+            column[i] = seen[i, place]
+        at = squeeze_column(column, out, at)
+    for i in range(n):
+        column[i] = np.uint32(age[i])
+    return squeeze_column(column, out, at)
+
+
+@kernel(INT, reads("u1", 1), INT, writes("u4", 2))
+def stretch(data: Bytes, at: int, columns: Numbers) -> int:
+    """Fills the columns (c, n) with what was `squeezed` from this place on; where that ends, or −1 if it is damaged or short."""
+    n = columns.shape[1]
     for column in range(len(columns)):
-        size = sizes[column]
+        if at < 0 or at + 9 > len(data):
+            return -1
+        low, high = np.uint32(0), np.uint32(0)
+        for byte in range(4):
+            low |= np.uint32(data[at + byte]) << np.uint32(8 * byte)
+            high |= np.uint32(data[at + 4 + byte]) << np.uint32(8 * byte)
+        size = np.int64(data[at + 8])
+        at += 9
+        if size == 3 or size > 4 or at + size * n > len(data):
+            return -1
         greatest = np.uint32((np.uint64(1) << np.uint64(8 * size)) - np.uint64(1))
         for i in range(n):
             distance = np.uint32(0)
             for byte in range(size):
-                distance |= np.uint32(distances[used + size * i + byte]) << np.uint32(8 * byte)
-            columns[column, i] = highest[column] if size < 4 and distance == greatest else lowest[column] + distance
-        used += size * n
-
-
-class Rest:
-    """What is left to read of a packed observation."""
-
-    def __init__(self, data: bytes, offset: int) -> None:
-        self._data, self._offset = data, offset
-
-    def take(self, kind: str, count: int) -> NDArray[Any]:
-        """The next numbers.
-
-        Raises:
-            CorruptCheckpoint: there are fewer.
-        """
-        end = self._offset + count * np.dtype(kind).itemsize
-        if end > len(self._data):
-            raise CorruptCheckpoint(f"a packed observation of {len(self._data)} bytes should have {end} or more")
-        found = np.frombuffer(self._data, kind, count, self._offset)
-        self._offset = end
-        return found
-
-    def columns(self, count: int, n: int) -> Numbers:
-        """The next columns of so many numbers each.  (c, n)
-
-        Raises:
-            CorruptCheckpoint: there are fewer, or their sizes are none of `squeezed` ones.
-        """
-        lowest, highest, sizes = self.take("<u4", count), self.take("<u4", count), self.take("<u1", count)
-        if not SIZES.issuperset(sizes.tobytes()):
-            raise CorruptCheckpoint("a packed observation has numbers of a size that there is none of")
-        columns = np.empty((count, n), np.uint32)
-        stretch(lowest, highest, sizes, self.take("<u1", sum(sizes.tobytes()) * n), columns)
-        return columns
-
-    def end(self) -> None:
-        """
-        Raises:
-            CorruptCheckpoint: something is left.
-        """
-        if self._offset < len(self._data):
-            raise CorruptCheckpoint(f"a packed observation of {len(self._data)} bytes should have {self._offset}")
+                distance |= np.uint32(data[at + size * i + byte]) << np.uint32(8 * byte)
+            columns[column, i] = high if size < 4 and distance == greatest else low + distance
+        at += size * n
+    return at
