@@ -1,12 +1,12 @@
 """A statement that a connection prepares once and then runs with none of a cursor's work, which costs more than to send it."""
 
+import asyncio
 from collections.abc import Sequence
 from typing import TypeAlias, cast
 from weakref import WeakSet
 
 import psycopg
 from psycopg import generators
-from psycopg.abc import PQGen
 from psycopg.errors import error_from_result
 from psycopg.pq import ExecStatus
 from psycopg.pq.abc import PGresult
@@ -40,19 +40,41 @@ class Prepared:
         formats = [int(isinstance(each, bytes)) for each in parameters]
         async with connection.lock:
             if connection not in self._known:
-                await connection.wait(self._prepare(connection))
+                connection.pgconn.send_prepare(self._name, self._statement)
+                only(connection, await results(connection))
                 self._known.add(connection)
-            result = await connection.wait(self._run(connection, values, formats))
+            connection.pgconn.send_query_prepared(self._name, values, formats)
+            result = only(connection, await results(connection))
         columns = range(result.nfields)
         return [tuple([cast("bytes", result.get_value(row, column)) for column in columns]) for row in range(result.ntuples)]
 
-    def _prepare(self, connection: Connection) -> PQGen[None]:
-        connection.pgconn.send_prepare(self._name, self._statement)
-        only(connection, (yield from generators.execute(connection.pgconn)))
 
-    def _run(self, connection: Connection, values: Sequence[bytes], formats: Sequence[int]) -> PQGen[PGresult]:
-        connection.pgconn.send_query_prepared(self._name, values, formats)
-        return only(connection, (yield from generators.execute(connection.pgconn)))
+async def results(connection: Connection) -> list[PGresult]:
+    """What comes of the statement that is being sent. What fits into the socket at once, as nearly all does, is gone by now: then
+    there is one thing to wait for, where the driver waits for two and twice."""
+    pgconn = connection.pgconn
+    found: list[PGresult] = []
+    if pgconn.flush():
+        return await connection.wait(generators.execute(pgconn))
+    while True:
+        while pgconn.is_busy():
+            await readable(pgconn.socket)
+            pgconn.consume_input()
+        result = pgconn.get_result()
+        if result is None:
+            return found
+        found.append(result)
+
+
+async def readable(socket: int) -> None:
+    """Waits for something to read."""
+    loop = asyncio.get_running_loop()
+    ready = asyncio.Event()
+    loop.add_reader(socket, ready.set)
+    try:
+        await ready.wait()
+    finally:
+        loop.remove_reader(socket)
 
 
 def only(connection: Connection, results: Sequence[PGresult]) -> PGresult:
