@@ -15,6 +15,7 @@ import psycopg
 from service.store.engine import Timeouts, first_line, libpq_url
 from service.store.errors import StoreUnavailable
 
+LATE_SECONDS = 0.05  # that a write may hear late that its time is up
 WAIT_SECONDS = 2.0  # after which a request is answered 503 rather than left hanging
 BATCH = 128  # writes per commit: bounds the time that one commit takes
 LANES = 2  # groups under way at once: while one is on its way to the disk PostgreSQL takes up the next
@@ -44,6 +45,7 @@ class Waiting(Generic[T, R]):
 
     item: T
     done: asyncio.Future[R]
+    until: float  # of the loop's clock: then its writer is told that it was not committed
     tried: bool = False  # alone, after PostgreSQL had refused its batch
 
 
@@ -108,6 +110,7 @@ class GroupCommit(Generic[T, R]):
         self._pending_size = 0
         self._lanes: Sequence[Lane[T, R]] = [Lane(libpq_url(url), name) for _ in range(lanes)]
         self._closed = False
+        self._watched = False  # whether somebody will look for what is late
 
     async def write(self, item: T, seconds: float = WAIT_SECONDS) -> R:
         """What became of the item, once it is committed.
@@ -122,20 +125,19 @@ class GroupCommit(Generic[T, R]):
         if len(self._pending) >= PENDING:
             raise StoreUnavailable(f"{PENDING} writes are waiting")
         loop = asyncio.get_running_loop()
-        waiting: Waiting[T, R] = Waiting(item, loop.create_future())
+        waiting: Waiting[T, R] = Waiting(item, loop.create_future(), loop.time() + seconds)
         self._pending.append(waiting)
         self._pending_size += self._size(item)
         self._begin()
-        timer = loop.call_later(seconds, give_up, waiting, seconds)  # a fifth of the price of asyncio.timeout
-        try:
-            return await waiting.done
-        finally:
-            timer.cancel()
+        if not self._watched:  # one timer for all: one for each costs as much as its future
+            self._watched = True
+            loop.call_later(LATE_SECONDS, self._watch)
+        return await waiting.done
 
     async def close(self) -> None:
         """Takes no more, commits what is waiting as far as that goes within `WAIT_SECONDS`, and ends."""
         self._closed = True
-        waiting = [*(each for lane in self._lanes for each in lane.batch), *self._pending]
+        waiting = self._all_waiting()
         if waiting:
             await asyncio.wait([each.done for each in waiting], timeout=WAIT_SECONDS)
         for lane in self._lanes:
@@ -146,6 +148,18 @@ class GroupCommit(Generic[T, R]):
         refuse(waiting, StoreUnavailable("the writer is closed"))
         for lane in self._lanes:
             await lane.disconnect()
+
+    def _all_waiting(self) -> list[Waiting[T, R]]:
+        return awaited([*(each for lane in self._lanes for each in lane.batch), *self._pending])
+
+    def _watch(self) -> None:
+        """Tells those whose time is up, and looks again as long as anybody waits."""
+        loop, waiting = asyncio.get_running_loop(), self._all_waiting()
+        now = loop.time()
+        refuse([each for each in waiting if each.until <= now], StoreUnavailable("it was not committed in time"))
+        self._watched = bool(waiting)
+        if waiting:
+            loop.call_later(LATE_SECONDS, self._watch)
 
     def _begin(self) -> None:
         """Sends a lane off, if there is a free one and something for it to do."""
@@ -234,10 +248,6 @@ class GroupCommit(Generic[T, R]):
 def awaited(batch: Sequence[Waiting[T, R]]) -> list[Waiting[T, R]]:
     """Those that somebody still waits for."""
     return [each for each in batch if not each.done.done()]
-
-
-def give_up(waiting: Waiting[T, R], seconds: float) -> None:
-    refuse([waiting], StoreUnavailable(f"it was not committed within {seconds:g} s"))
 
 
 def refuse(batch: Sequence[Waiting[T, R]], error: Exception) -> None:
