@@ -33,7 +33,7 @@ class Settings(BaseSettings):
     )
     cached_readers: int = Field(100_000, alias="DRN_CACHED_READERS", ge=1, description="readers whose history stays in memory")
     pool_size: int = Field(
-        8, alias="DRN_POOL_SIZE", ge=2, le=100, description="pooled connections of one API process; under load up to 15 more"
+        8, alias="DRN_POOL_SIZE", ge=2, le=100, description="pooled connections of one API process; under load up to 21 more"
     )
     store_timeout: float = Field(
         1.5, alias="DRN_STORE_TIMEOUT", gt=0, le=60, description="seconds PostgreSQL may take before a 503"
