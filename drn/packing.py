@@ -12,23 +12,30 @@ import struct
 import numpy as np
 from numpy.typing import NDArray
 
-from drn.errors import CorruptCheckpoint, SchemaMismatch
+from drn.errors import CorruptCheckpoint, InvalidInput, SchemaMismatch
 from drn.features import SCHEMA, V, W
 from drn.kernels import INT, kernel, reads, writes
 from drn.types import Observation
 
 HEADER = struct.Struct("<4sHIHHHIB")  # magic, schema, n, M, C, E, f, embeddings present
 MAGIC = b"drnP"
-CONTEXT = 4  # numbers
+CONTEXT, SEEN = 4, 7  # numbers
 HEAD = 9  # bytes before a column's distances: its lowest and highest number, and how many bytes each distance takes
-MOST = 1_000_000  # candidates: more is damage, and not to be given memory
+MOST = 20_000_000  # numbers that are known of candidates: more is damage, and not to be given memory
 Numbers = NDArray[np.uint32]
 Bytes = NDArray[np.uint8]
 
 
 def pack(observation: Observation) -> bytes:
-    """The observation for the log: little-endian, of the reader's counts only those that are not 0."""
+    """The observation for the log: little-endian, of the reader's counts only those that are not 0.
+
+    Raises:
+        InvalidInput: the observation's arrays do not fit each other.
+    """
     n, content = observation.content.shape
+    shapes = observation.counts.shape, observation.category_counts.shape, observation.seen.shape, observation.age.shape
+    if shapes != ((n, 2 * W), (n, 2), (n, SEEN), (n,)):  # the loops below do not look
+        raise InvalidInput("the observation's arrays do not fit each other")
     slots, size = observation.reader.shape[1], observation.embedding.shape[1]
     clicked = filled_slots(observation.reader)
     embedded = any(part.tobytes().strip(b"\0") for part in (observation.reader_embedding, observation.embedding))
@@ -66,24 +73,26 @@ def unpack(data: bytes) -> Observation:
     _, schema, n, content, slots, size, filled, embedded = HEADER.unpack_from(data)
     if schema != SCHEMA:
         raise SchemaMismatch(f"the observation was logged under feature schema {schema}; this is schema {SCHEMA}")
-    if n > MOST or filled > V * slots:
-        raise CorruptCheckpoint(f"a packed observation of {n} candidates and {filled} counts")
+    damaged = CorruptCheckpoint(f"a packed observation of {len(data)} bytes is damaged")
+    rest = 2 * (n + 1) * size if embedded else 0
+    if n * max(size, known(content)) > MOST or filled > V * slots or begin + HEAD * (2 + known(content)) + rest > len(data):
+        raise damaged  # before memory is asked for
     clicked, columns = np.empty((2, filled), np.uint32), np.empty((known(content), n), np.uint32)
     numbers = np.frombuffer(data, np.uint8)
     end = stretch(numbers, stretch(numbers, begin, clicked), columns)
-    embeddings = np.frombuffer(data[end:] if end > 0 else b"", "<f2") if (len(data) - end) % 2 == 0 else None
-    if end < 0 or embeddings is None or len(embeddings) != (n * size + size if embedded else 0):
-        raise CorruptCheckpoint(f"a packed observation of {len(data)} bytes is damaged")
-    counts, categories, seen = content + 2 * W, content + 2 * W + 2, content + 2 * W + 9
+    if end < 0 or end + rest != len(data):
+        raise damaged
+    embeddings = np.frombuffer(data, "<f2", offset=end).copy()  # a copy, as of all else: what is left does not keep `data`
+    counts, categories, seen = content + 2 * W, content + 2 * W + 2, content + 2 * W + 2 + SEEN
     return Observation(
         reader=profile(clicked, slots),
-        reader_totals=np.frombuffer(data, "<u2", V, HEADER.size),
-        context=np.frombuffer(data, np.uint8, CONTEXT, HEADER.size + 2 * V),
+        reader_totals=np.frombuffer(data, "<u2", V, HEADER.size).copy(),
+        context=numbers[begin - CONTEXT : begin].copy(),
         content=columns[:content].T.astype(np.uint16, order="C"),
         counts=np.ascontiguousarray(columns[content:counts].T),
         category_counts=np.ascontiguousarray(columns[counts:categories].T),
         seen=columns[categories:seen].T.astype(np.uint16, order="C"),
-        age=columns[seen].view(np.int32),
+        age=columns[seen].astype(np.int32),
         embedding=embeddings[:-size].reshape(n, size) if embedded else np.zeros((n, size), np.float16),
         reader_embedding=embeddings[-size:] if embedded else np.zeros(size, np.float16),
     )
@@ -91,7 +100,7 @@ def unpack(data: bytes) -> Observation:
 
 def known(content: int) -> int:
     """How many things are known of a candidate: its content, counts, its category's, what its reader has seen of it, its age."""
-    return content + 2 * W + 2 + 7 + 1
+    return content + 2 * W + 2 + SEEN + 1
 
 
 @kernel(writes("u4", 2), reads("u2", 2))
@@ -137,7 +146,7 @@ def squeeze_column(numbers: Numbers, out: Bytes, at: int) -> int:
         out[at + byte] = np.uint8(low >> np.uint32(8 * byte))
         out[at + 4 + byte] = np.uint8(high >> np.uint32(8 * byte))
     out[at + 8] = size
-    at += 9
+    at += HEAD
     distances = out[at : at + size * n]
     if size == 1:
         for i in range(n):
@@ -176,9 +185,10 @@ def squeeze(
 ) -> int:
     """Writes all columns one after the other; how many bytes they are.
 
-    (2, f), (n, M), (n, 2W), (n, 2), (n, 7), (n,) → (≥ 9c + 4 · all numbers,)
+    (2, f), (n, M), (n, 2W), (n, 2), (n, 7), (n,) → (≥ HEAD · c + 4 · all numbers,)
     """
     at = squeeze_column(clicked[1], out, squeeze_column(clicked[0], out, 0))
+    # One loop per array, since each is of its own type; numpy takes as long to lay them side by side as all else here.
     n = len(age)
     column = np.empty(n, np.uint32)
     for place in range(content.shape[1]):
@@ -204,17 +214,17 @@ def squeeze(
 
 @kernel(INT, reads("u1", 1), INT, writes("u4", 2))
 def stretch(data: Bytes, at: int, columns: Numbers) -> int:
-    """Fills the columns (c, n) with what was `squeezed` from this place on; where that ends, or −1 if it is damaged or short."""
+    """Fills the columns (c, n) with what `squeeze` wrote from this place on; where that ends, or −1 if it is damaged or short."""
     n = columns.shape[1]
     for column in range(len(columns)):
-        if at < 0 or at + 9 > len(data):
+        if at < 0 or at + HEAD > len(data):
             return -1
         low, high = np.uint32(0), np.uint32(0)
         for byte in range(4):
             low |= np.uint32(data[at + byte]) << np.uint32(8 * byte)
             high |= np.uint32(data[at + 4 + byte]) << np.uint32(8 * byte)
         size = np.int64(data[at + 8])
-        at += 9
+        at += HEAD
         if size == 3 or size > 4 or at + size * n > len(data):
             return -1
         greatest = np.uint32((np.uint64(1) << np.uint64(8 * size)) - np.uint64(1))

@@ -276,7 +276,7 @@ class Applied:
 
 
 class RecentLists:
-    """What was served lately, so that feedback on it needs no look at the log."""
+    """What was served or looked up lately, so that feedback on it needs no look at the log."""
 
     def __init__(self) -> None:
         self._lists: OrderedDict[str, ShownList] = OrderedDict()

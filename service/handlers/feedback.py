@@ -53,8 +53,10 @@ async def store(node: Node, events: Sequence[Event], now: datetime, deadline: fl
     catalogue = node.live.catalogue
     request_ids = {event.request_id for event in events if event.request_id}
     lists = {shown.request_id: shown for request_id in request_ids if (shown := node.live.lists.get(request_id))}
+    looked_up: Mapping[str, ShownList] = {}
     if len(lists) < len(request_ids):
-        lists |= await logged(node, request_ids - lists.keys(), deadline - time.monotonic())
+        looked_up = await logged(node, request_ids - lists.keys(), deadline - time.monotonic())
+        lists |= looked_up
     if unknown := {event.article_id for event in events if not event.request_id and event.article_id not in catalogue}:
         await within(deadline - time.monotonic(), look_for(node, unknown))
     while True:
@@ -62,13 +64,18 @@ async def store(node: Node, events: Sequence[Event], now: datetime, deadline: fl
         credited = [attributed(event, lists) for event in events]
         try:
             seqs = {request_id: shown.seq for request_id, shown in lists.items()}
-            return await node.feedback.write(credited, seqs, now, deadline - time.monotonic())
+            recorded = await node.feedback.write(credited, seqs, now, deadline - time.monotonic())
         except NoSuchRequest:  # erased since, or being erased: what the log says once that has ended is the answer
             await asyncio.sleep(ERASING_SECONDS)
-            lists = await logged(node, request_ids, deadline - time.monotonic())
+            looked_up = await logged(node, request_ids, deadline - time.monotonic())
+            lists = {**looked_up}
         except StoreUnavailable as error:
             node.follower.doubt()
             raise Unavailable(RETRY) from error
+        else:
+            for shown in looked_up.values():  # which the write has just found to be there
+                node.live.lists.remember(shown)
+            return recorded
 
 
 async def look_for(node: Node, article_ids: Collection[str]) -> None:
@@ -79,15 +86,12 @@ async def look_for(node: Node, article_ids: Collection[str]) -> None:
         await node.follower.follow_articles()
 
 
-async def logged(node: Node, request_ids: Collection[str], seconds: float) -> dict[str, ShownList]:
-    """Those of the lists that are in the log. They are remembered: who opens an old list does more than one thing with it."""
+async def logged(node: Node, request_ids: Collection[str], seconds: float) -> Mapping[str, ShownList]:
+    """Those of the lists that are in the log."""
     try:
-        found = await node.lists.find(request_ids, seconds)
+        return await node.lists.find(request_ids, seconds)
     except StoreUnavailable as error:
         raise Unavailable(RETRY) from error
-    for shown in found.values():
-        node.live.lists.remember(shown)
-    return dict(found)
 
 
 def attributed(event: Event, lists: Mapping[str, ShownList]) -> Event:

@@ -1,6 +1,7 @@
 """Group commit: while one commit is under way, the next writes gather and go together, and those before are answered.
 
-A busy process commits many writes for the price of one round trip and one disk flush, and an idle one waits for nobody.
+A busy process commits many writes for the price of one round trip and one disk flush, and an idle one waits for nobody. What is
+looked up in groups (`service.store.lookups`) goes the same way.
 """
 
 import asyncio
@@ -15,11 +16,11 @@ import psycopg
 from service.store.engine import Timeouts, first_line, libpq_url
 from service.store.errors import StoreUnavailable
 
-LATE_SECONDS = 0.05  # that a write may hear late that its time is up
+LATE_SECONDS = 0.05  # that who waits may hear late that their time is up
 WAIT_SECONDS = 2.0  # after which a request is answered 503 rather than left hanging
 BATCH = 128  # writes per commit: bounds the time that one commit takes
 LANES = 2  # groups under way at once: while one is on its way to the disk PostgreSQL takes up the next
-PENDING = 4096  # writes waiting in memory; more than this means that PostgreSQL does not keep up
+PENDING = 4096  # items waiting in memory; more than this means that PostgreSQL does not keep up
 TIMEOUTS = Timeouts(connect=2.0, statement=1.5, lock=1.0, idle_in_transaction=2.0)
 
 Connection: TypeAlias = psycopg.AsyncConnection[tuple[Any, ...]]
@@ -30,10 +31,10 @@ Result_co = TypeVar("Result_co", covariant=True)
 
 
 class Log(Protocol[Item_contra, Result_co]):
-    """What is written to: impressions, or feedback."""
+    """What is written to, impressions or feedback, or looked into."""
 
     async def commit(self, connection: Connection, items: Sequence[Item_contra]) -> Sequence[Result_co | Exception]:
-        """Writes the items in one transaction of an autocommit connection. What became of each."""
+        """Writes the items in one transaction of an autocommit connection, or looks them up. What became of each."""
 
     async def committed(self, connection: Connection, items: Sequence[Item_contra]) -> Sequence[Result_co | None]:
         """What the log already holds of items whose commit was not answered, None for those that it does not."""
@@ -41,11 +42,11 @@ class Log(Protocol[Item_contra, Result_co]):
 
 @dataclass(slots=True, eq=False)
 class Waiting(Generic[T, R]):
-    """One item on its way into the log."""
+    """One item on its way to the log."""
 
     item: T
     done: asyncio.Future[R]
-    until: float  # of the loop's clock: then its writer is told that it was not committed
+    until: float  # of the loop's clock: then who waits is told that it was not done
     tried: bool = False  # alone, after PostgreSQL had refused its batch
 
 
@@ -55,13 +56,14 @@ class Lane(Generic[T, R]):
 
     conninfo: str
     name: str
+    timeouts: Timeouts
     batch: Sequence[Waiting[T, R]] = ()
     task: asyncio.Task[None] | None = None
     connection: Connection | None = None
 
     async def connect(self) -> Connection:
         if self.connection is None or self.connection.closed:
-            options: dict[str, Any] = TIMEOUTS.options()
+            options: dict[str, Any] = self.timeouts.options()
             try:
                 self.connection = await psycopg.AsyncConnection.connect(
                     self.conninfo, autocommit=True, application_name=self.name, client_encoding="utf8", **options
@@ -80,8 +82,8 @@ class Lane(Generic[T, R]):
 class GroupCommit(Generic[T, R]):
     """Writes items in groups over connections of its own, which it opens and replaces by itself.
 
-    A second group leaves beside one that is under way only if it is full: PostgreSQL is then never without work while this
-    process makes the next one, and single writes still gather into groups as large as they can be.
+    Another group leaves beside one that is under way only if it is full, unless `beside` says otherwise: PostgreSQL is then never
+    without work while this process makes the next one, and single writes still gather into groups as large as they can be.
 
     Args:
         url: address of the database.
@@ -90,6 +92,8 @@ class GroupCommit(Generic[T, R]):
         size: of an item.
         full: a group that has reached this size in all takes no more.
         lanes: groups that may be under way at once.
+        beside: the size from which a group leaves while another one is under way.
+        timeouts: of the connections.
     """
 
     def __init__(
@@ -101,14 +105,17 @@ class GroupCommit(Generic[T, R]):
         size: Callable[[T], int] = lambda _item: 1,
         full: int = BATCH,
         lanes: int = LANES,
+        beside: int | None = None,
+        timeouts: Timeouts = TIMEOUTS,
     ) -> None:
         self._log = log
         self._applied = applied
         self._size = size
         self._full = full
+        self._beside = beside or full
         self._pending: deque[Waiting[T, R]] = deque()
         self._pending_size = 0
-        self._lanes: Sequence[Lane[T, R]] = [Lane(libpq_url(url), name) for _ in range(lanes)]
+        self._lanes: Sequence[Lane[T, R]] = [Lane(libpq_url(url), name, timeouts) for _ in range(lanes)]
         self._closed = False
         self._watched = False  # whether somebody will look for what is late
 
@@ -121,9 +128,9 @@ class GroupCommit(Generic[T, R]):
             Exception: what the log says of the item instead of writing it.
         """
         if self._closed:
-            raise StoreUnavailable("the writer is closed")
+            raise StoreUnavailable("this process is ending")
         if len(self._pending) >= PENDING:
-            raise StoreUnavailable(f"{PENDING} writes are waiting")
+            raise StoreUnavailable(f"{PENDING} others are waiting")
         loop = asyncio.get_running_loop()
         waiting: Waiting[T, R] = Waiting(item, loop.create_future(), loop.time() + seconds)
         self._pending.append(waiting)
@@ -145,7 +152,7 @@ class GroupCommit(Generic[T, R]):
                 lane.task.cancel()
                 with suppress(asyncio.CancelledError):
                     await lane.task
-        refuse(waiting, StoreUnavailable("the writer is closed"))
+        refuse(waiting, StoreUnavailable("this process is ending"))
         for lane in self._lanes:
             await lane.disconnect()
 
@@ -156,7 +163,7 @@ class GroupCommit(Generic[T, R]):
         """Tells those whose time is up, and looks again as long as anybody waits."""
         loop, waiting = asyncio.get_running_loop(), self._all_waiting()
         now = loop.time()
-        refuse([each for each in waiting if each.until <= now], StoreUnavailable("it was not committed in time"))
+        refuse([each for each in waiting if each.until <= now], StoreUnavailable("PostgreSQL did not answer in time"))
         self._watched = bool(waiting)
         if waiting:
             loop.call_later(LATE_SECONDS, self._watch)
@@ -169,7 +176,7 @@ class GroupCommit(Generic[T, R]):
 
     def _worthwhile(self, others: int) -> bool:
         """Whether one more group should leave beside so many others."""
-        return bool(self._pending) and (not others or self._pending_size >= self._full)
+        return bool(self._pending) and (not others or self._pending_size >= self._beside)
 
     async def _run(self, lane: Lane[T, R]) -> None:
         try:

@@ -86,7 +86,7 @@ def by_column(rows: Sequence[tuple[Any, ...]]) -> list[str | bytes]:
 
 
 def decode(row: RowMapping) -> Impression:
-    """Reads what `encode` wrote; arrays are read-only.
+    """Reads what `encode` wrote.
 
     Raises:
         CorruptCheckpoint: the stored bytes do not fit the stored candidates.

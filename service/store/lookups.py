@@ -4,7 +4,7 @@ Most readers of a news site come for the first time or seldom, and feedback may 
 one, in a transaction of its own each, a past or a list costs PostgreSQL and this process about ten times as much.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from types import TracebackType
@@ -12,14 +12,16 @@ from typing import Generic, Self, TypeVar
 
 import orjson
 
-from service.store.group_commit import LANES, WAIT_SECONDS, Connection, GroupCommit, Log
+from service.store.engine import SERVING
+from service.store.group_commit import WAIT_SECONDS, Connection, GroupCommit
 from service.store.impression_rows import texts
 from service.store.impressions import ShownList
 from service.store.prepared import Prepared
 
 LISTS = 1_000  # that one query looks for, about
-READERS = 8  # likewise; one whose past is long holds up no more than these
+READERS = 8  # likewise: who is read together with one whose past is long waits for it
 READER_LANES = 4
+READER_SECONDS = 5.0  # for a past that is very long: its first request is told to come again, and later ones find it read
 
 # The registry's (seq, at) lead to one partition and one entry of its primary key.
 LIST = """
@@ -102,11 +104,15 @@ def history(document: bytes) -> tuple[str, History]:
     return user_id, History(times, shown or {})
 
 
-class Lookup(Generic[T, R]):
-    """Looks up over connections of its own, in groups: while one is under way, the next requests gather."""
+def nothing(_: object) -> None:
+    """What follows from a look-up by itself."""
 
-    def __init__(self, url: str, name: str, log: Log[T, R], size: Callable[[T], int], full: int, lanes: int = LANES) -> None:
-        self._group = GroupCommit(url, name, log, lambda _: None, size, full, lanes)
+
+class Lookup(Generic[T, R]):
+    """Looks up over connections of its own, in groups: while all of them are busy, the next requests gather."""
+
+    def __init__(self, group: GroupCommit[T, R]) -> None:
+        self._group = group
 
     async def __aenter__(self) -> Self:
         return self
@@ -126,7 +132,7 @@ class ListLookup(Lookup[Collection[str], Mapping[str, ShownList]]):
     """The lists served under some request ids; unknown ids are absent."""
 
     def __init__(self, url: str) -> None:
-        super().__init__(url, "drn list lookup", ShownLists(), len, LISTS)
+        super().__init__(GroupCommit(url, "drn list lookup", ShownLists(), nothing, size=len, full=LISTS, beside=1))
 
 
 class HistoryLookup(Lookup[str, History]):
@@ -137,4 +143,18 @@ class HistoryLookup(Lookup[str, History]):
     """
 
     def __init__(self, url: str, clicks: int) -> None:
-        super().__init__(url, "drn history lookup", Histories(clicks), lambda _: 1, READERS, READER_LANES)
+        super().__init__(
+            GroupCommit(
+                url,
+                "drn history lookup",
+                Histories(clicks),
+                nothing,
+                full=READERS,
+                lanes=READER_LANES,
+                beside=1,
+                timeouts=SERVING,
+            )
+        )
+
+    async def find(self, wanted: str, seconds: float = READER_SECONDS) -> History:
+        return await super().find(wanted, seconds)

@@ -50,8 +50,11 @@ class Prepared:
 
 
 async def results(connection: Connection) -> list[PGresult]:
-    """What comes of the statement that is being sent. What fits into the socket at once, as nearly all does, is gone by now: then
-    there is one thing to wait for, where the driver waits for two and twice."""
+    """What comes of the statement that is being sent, once it is there.
+
+    Nearly every statement fits into the socket at once, so its answer is all that there is to wait for; the driver's own wait
+    looks for room in the socket first. Who cancels this has to close the connection, and nobody may close it meanwhile.
+    """
     pgconn = connection.pgconn
     found: list[PGresult] = []
     if pgconn.flush():

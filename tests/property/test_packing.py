@@ -1,15 +1,17 @@
 """What the log keeps of an observation is all of it, and damage to it is found and said."""
 
 from contextlib import suppress
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from numpy.typing import NDArray
 
-from drn.errors import CorruptCheckpoint, SchemaMismatch
+from drn.errors import CorruptCheckpoint, InvalidInput, SchemaMismatch
 from drn.packing import HEAD, filled_slots, pack, profile, squeeze_column, stretch, unpack
 from drn.types import Observation
 
@@ -70,10 +72,21 @@ def test_a_readers_counts_come_back_as_they_went(counts: np.ndarray) -> None:
     np.testing.assert_array_equal(profile(filled_slots(counts), 40), counts)
 
 
-@given(st.integers(1, 20), st.integers(0, 2**32 - 1))
+@given(st.integers(0, 20), st.integers(0, 2**32 - 1))
 def test_an_observation_comes_back_as_it_went(n: int, seed: int) -> None:
-    packed = pack(observation(n, seed))
-    assert pack(unpack(packed)) == packed
+    one = observation(n, seed)
+    back = unpack(pack(one))
+    for field in fields(Observation):
+        expected, found = getattr(one, field.name), getattr(back, field.name)
+        assert found.dtype == expected.dtype
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_arrays_that_do_not_fit_each_other_are_refused() -> None:
+    one = observation(5, 0)
+    for changes in ({"age": one.age[:4]}, {"seen": one.seen[:, :6]}, {"counts": one.counts[:4]}, {"content": one.content[:4]}):
+        with pytest.raises(InvalidInput, match="do not fit"):
+            pack(replace(one, **changes))
 
 
 @given(st.integers(0, 2**32 - 1), st.floats(0, 1, exclude_max=True), st.integers(1, 255), st.booleans())

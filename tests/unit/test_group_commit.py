@@ -56,6 +56,29 @@ def test_what_is_committed_is_applied_once_and_before_its_writer_hears_of_it():
     assert all((item, place) in applied[:known] for item, place, known in told)
 
 
+def test_nobody_waits_for_a_slow_group_while_another_way_is_free():
+    async def run() -> None:
+        released = asyncio.Event()
+
+        class OneSlow(Memory):
+            async def commit(self, connection: Connection, items: Sequence[str]) -> list[int | Exception]:
+                if "slow" in items:
+                    await released.wait()
+                return await super().commit(connection, items)
+
+        group = GroupCommit("postgresql://", "test", OneSlow(), lambda _: None, full=8, lanes=2, beside=1)
+        slow = asyncio.create_task(group.write("slow"))
+        await asyncio.sleep(0)
+        for _ in range(3):
+            await asyncio.wait_for(group.write("quick"), 1.0)
+        assert not slow.done()
+        released.set()
+        await slow
+        await group.close()
+
+    asyncio.run(run())
+
+
 def test_a_second_group_leaves_beside_the_first_if_it_is_full():
     log, beside = Memory(), []
 

@@ -166,6 +166,15 @@ async def test_an_erasure_between_look_up_and_write_is_404(
     answer = await api.click("e1", "a1", request_id="r1")
     assert (answer.status_code, answer.json()["errors"][0]["field"]) == (404, "events.0.request_id")
     assert await log_size(engine) == 0
+    assert api.node.live.lists.get("r1") is None
+
+
+async def test_a_list_that_was_looked_up_is_kept(api: Any) -> None:
+    await api.publish("a1")
+    await api.rank(user_id="u1", request_id="r1")
+    api.node.live.lists.clear()
+    assert (await api.click("e1", "a1", request_id="r1")).status_code == 202
+    assert api.node.live.lists.get("r1").user_id == "u1"
 
 
 async def test_a_list_in_memory_that_was_erased_elsewhere_is_404(api: Any, engine: AsyncEngine) -> None:
