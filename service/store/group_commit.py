@@ -128,7 +128,7 @@ class GroupCommit(Generic[T, R]):
             Exception: what the log says of the item instead of writing it.
         """
         if self._closed:
-            raise StoreUnavailable("this process is ending")
+            raise StoreUnavailable("it is closed")
         if len(self._pending) >= PENDING:
             raise StoreUnavailable(f"{PENDING} others are waiting")
         loop = asyncio.get_running_loop()
@@ -152,7 +152,7 @@ class GroupCommit(Generic[T, R]):
                 lane.task.cancel()
                 with suppress(asyncio.CancelledError):
                     await lane.task
-        refuse(waiting, StoreUnavailable("this process is ending"))
+        refuse(waiting, StoreUnavailable("it is closed"))
         for lane in self._lanes:
             await lane.disconnect()
 
