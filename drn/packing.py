@@ -10,6 +10,7 @@ Shapes: c columns of n numbers, M content columns, f reader counts that are not 
 import struct
 
 import numpy as np
+from numba import literal_unroll
 from numpy.typing import NDArray
 
 from drn.errors import CorruptCheckpoint, InvalidInput, SchemaMismatch
@@ -188,25 +189,13 @@ def squeeze(
     (2, f), (n, M), (n, 2W), (n, 2), (n, 7), (n,) → (≥ HEAD · c + 4 · all numbers,)
     """
     at = squeeze_column(clicked[1], out, squeeze_column(clicked[0], out, 0))
-    # One loop per array, since each is of its own type; numpy takes as long to lay them side by side as all else here.
     n = len(age)
     column = np.empty(n, np.uint32)
-    for place in range(content.shape[1]):
-        for i in range(n):
-            column[i] = content[i, place]
-        at = squeeze_column(column, out, at)
-    for place in range(counts.shape[1]):
-        for i in range(n):
-            column[i] = counts[i, place]
-        at = squeeze_column(column, out, at)
-    for place in range(category_counts.shape[1]):
-        for i in range(n):
-            column[i] = category_counts[i, place]
-        at = squeeze_column(column, out, at)
-    for place in range(seen.shape[1]):
-        for i in range(n):
-            column[i] = seen[i, place]
-        at = squeeze_column(column, out, at)
+    for table in literal_unroll((content, counts, category_counts, seen)):  # they are of two types
+        for place in range(table.shape[1]):
+            for i in range(n):
+                column[i] = table[i, place]
+            at = squeeze_column(column, out, at)
     for i in range(n):
         column[i] = np.uint32(age[i])
     return squeeze_column(column, out, at)

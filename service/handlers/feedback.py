@@ -68,7 +68,7 @@ async def store(node: Node, events: Sequence[Event], now: datetime, deadline: fl
         except NoSuchRequest:  # erased since, or being erased: what the log says once that has ended is the answer
             await asyncio.sleep(ERASING_SECONDS)
             looked_up = await logged(node, request_ids, deadline - time.monotonic())
-            lists = {**looked_up}
+            lists = dict(looked_up)
         except StoreUnavailable as error:
             node.follower.doubt()
             raise Unavailable(RETRY) from error
