@@ -116,6 +116,24 @@ async def test_a_reader_who_cannot_be_read_leaves_nothing_behind(api: Any, monke
     assert (await api.client.post("/rank", json={"user_id": "u0"})).status_code == 200
 
 
+async def test_a_reader_who_takes_long_to_read_is_refused_once_and_then_known(
+    initial: Version, open_api: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api = await open_api(store_timeout=0.2)
+    await api.publish("a1")
+    commit, released = Histories.commit, asyncio.Event()
+
+    async def slow(self: Histories, connection: Any, items: Any) -> Any:
+        await released.wait()
+        return await commit(self, connection, items)
+
+    monkeypatch.setattr(Histories, "commit", slow)
+    assert (await api.client.post("/rank", json={"user_id": "u1"})).status_code == 503
+    released.set()
+    await until(lambda: api.node.live.cached_reader("u1") is not None)
+    assert (await api.client.post("/rank", json={"user_id": "u1"})).status_code == 200
+
+
 async def test_in_doubt_readers_are_dropped_only_for_what_their_process_wrote(
     initial: Version, open_api: Any, engine: AsyncEngine
 ) -> None:
