@@ -144,9 +144,10 @@ class Catalogue:
         """Clicks in each window, then exposures, by row.  (rows, 2W)"""
         return self._counts.counts
 
-    def category_counts(self, rows: Ints) -> NDArray[np.uint32]:
-        """Clicks and exposures of each row's whole category within a day.  (n, 2)"""
-        return self._category_counts.counts.take(self.category.take(rows), axis=0)
+    @property
+    def category_counts(self) -> NDArray[np.uint32]:
+        """Clicks and exposures of each whole category within a day.  (categories, 2)"""
+        return self._category_counts.counts
 
     def click(self, row: int, at: int) -> None:
         """Counts a click at `at` (epoch seconds)."""

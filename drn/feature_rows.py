@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drn.errors import InvalidInput
-from drn.kernels import FLOAT, INT, VOID, kernel, reads, writes
+from drn.kernels import DOUBLE, FLOAT, INT, VOID, Doubles, kernel, reads, writes
 from drn.types import Floats
 
 
@@ -113,12 +113,45 @@ def raw_features(
         count_rows[3 * w + 1, i] = 1 + np.float32(age[i]) / np.float32(3_600)
 
 
-@kernel(VOID, reads("u2", 2), reads("u2", 1), reads("u1", 1), reads("f4", 1), reads("i8", 1), INT, FLOAT, writes("f4", 1))
+@kernel(VOID, reads("u8", 2), writes("f4", 2))
+def places(keys: NDArray[np.uint64], out: Floats) -> None:
+    """2b/n − 1, b being the number of smaller values: from −1 (none) to 1; equal values share one.  (c, n) → (c, n)
+
+    Args:
+        keys: sorted, as `kernels.sorted_keys` of the values.
+    """
+    c, n = keys.shape
+    for f in range(c):
+        below = np.float32(-1)
+        for place in range(n):
+            if place == 0 or keys[f, place] >> np.uint64(32) != keys[f, place - 1] >> np.uint64(32):
+                below = np.float32(2 * place / n - 1)
+            out[f, keys[f, place] & np.uint64(0xFFFFFFFF)] = below
+
+
+@kernel(VOID, reads("f4", 2), writes("f8", 1), writes("f8", 1))
+def moments(features: Floats, mean: Doubles, scale: Doubles) -> None:
+    """Each feature's mean over the list, and 1 / its standard deviation there, 0 where all are equal.  (c, n) → (c,), (c,)"""
+    n = features.shape[1]
+    for f in range(features.shape[0]):
+        total = 0.0
+        for i in range(n):
+            total += features[f, i]
+        mean[f] = total / n
+        variance = 0.0
+        for i in range(n):
+            variance += (features[f, i] - mean[f]) ** 2
+        spread = np.sqrt(variance / n)
+        scale[f] = 1 / spread if spread > 1e-4 else 0.0
+
+
+@kernel(VOID, reads("u2", 2), reads("u2", 1), reads("u1", 1), DOUBLE, INT, reads("i8", 1), INT, FLOAT, writes("f4", 1))
 def reader_features(
     profile: NDArray[np.uint16],
     totals: NDArray[np.uint16],
     context: NDArray[np.uint8],
-    ages: Floats,
+    mean_age: float,
+    n: int,
     context_offsets: NDArray[np.int64],
     context_size: int,
     interest_prior: float,
@@ -127,9 +160,11 @@ def reader_features(
     """[V × C properties as shares of clicks | V totals | one-hot hour, weekday, device, surface | freshness | length].
 
     Args:
-        out: zeros, filled here.  (R,)
+        mean_age: of the logarithms.
+        out: filled here.  (R,)
     """
     windows, slots = profile.shape
+    out[windows * (slots + 1) :] = 0
     for window in range(windows):
         clicks = np.float32(totals[window]) + interest_prior
         for place in range(slots):
@@ -139,5 +174,66 @@ def reader_features(
         if context_offsets[field] + context[field] >= context_size:
             raise InvalidInput("a context slot is out of range")
         out[windows * slots + windows + context_offsets[field] + context[field]] = 1
-    out[-2] = (ages.mean() - 2) / 2
-    out[-1] = (np.log1p(len(ages)) - 2.5) / 2
+    out[-2] = (mean_age - 2) / 2
+    out[-1] = (np.log1p(n) - 2.5) / 2
+
+
+@kernel(
+    VOID,
+    reads("f4", 2),
+    reads("u8", 2),
+    reads("u2", 2),
+    reads("u2", 1),
+    reads("u1", 1),
+    INT,
+    reads("i8", 1),
+    INT,
+    FLOAT,
+    writes("f4", 2),
+    writes("f8", 1),
+    writes("f8", 1),
+    writes("f4", 1),
+)
+def relative_features(
+    values: Floats,
+    keys: NDArray[np.uint64],
+    profile: NDArray[np.uint16],
+    totals: NDArray[np.uint16],
+    context: NDArray[np.uint8],
+    age: int,
+    context_offsets: NDArray[np.int64],
+    context_size: int,
+    interest_prior: float,
+    below: Floats,
+    mean: Doubles,
+    scale: Doubles,
+    reader: Floats,
+) -> None:
+    """What the list as a whole says: places and moments of its features, and the reader's inputs, its freshness among them.
+
+    Args:
+        values: the features.  (F, n)
+        keys: of those whose places are wanted, sorted.  (P, n)
+        age: the row of `values` that has ages.
+        below (P, n), mean (F,), scale (F,), reader (R,): filled here.
+    """
+    places(keys, below)
+    moments(values, mean, scale)
+    reader_features(profile, totals, context, mean[age], values.shape[1], context_offsets, context_size, interest_prior, reader)
+
+
+@kernel(VOID, reads("f4", 2), reads("f4", 1), reads("f4", 1), writes("f4", 2))
+def standardise(features: Floats, centre: Floats, spread: Floats, out: Floats) -> None:
+    """(x − centre) / spread of each feature's typical values.  (c, n), (c,), (c,) → (c, n)"""
+    for f in range(features.shape[0]):
+        scale = np.float32(1) / spread[f]
+        for i in range(features.shape[1]):
+            out[f, i] = (features[f, i] - centre[f]) * scale
+
+
+@kernel(VOID, reads("f4", 2), reads("f8", 1), reads("f8", 1), writes("f4", 2))
+def z_scores(features: Floats, mean: Doubles, scale: Doubles, out: Floats) -> None:
+    """Each feature's distance from its mean over the list, in standard deviations (`moments`), within ±5.  (c, n)"""
+    for f in range(features.shape[0]):
+        for i in range(features.shape[1]):
+            out[f, i] = min(max((features[f, i] - mean[f]) * scale[f], -5.0), 5.0)

@@ -19,18 +19,10 @@ from numpy.typing import NDArray
 
 from drn.catalogue import READER_WINDOWS, WINDOWS, Catalogue, column_counts, epoch, slot
 from drn.config import Config
-from drn.feature_rows import raw_features, reader_features
-from drn.kernels import (
-    ages,
-    click_profile,
-    mean_of_halves,
-    products,
-    relations,
-    shares_below,
-    standardise,
-    z_scores,
-)
+from drn.feature_rows import raw_features, relative_features, standardise, z_scores
+from drn.kernels import sorted_keys
 from drn.model import InputShape
+from drn.observation_rows import click_profile, gather, mean_of_halves, products, relations
 from drn.readers import Reader
 from drn.types import Context, Floats, Inputs, Ints, Layout, Measured, Observation
 
@@ -111,30 +103,29 @@ def observe(catalogue: Catalogue, reader: Reader, rows: Ints, context: Context, 
     """
     second = epoch(now)
     catalogue.advance(second)
-    clicked = reader.click_rows
-    profile, totals, age = np.empty((V, catalogue.slots), np.uint16), np.empty(V, np.uint16), np.empty(len(rows), np.int32)
-    ages(catalogue.published, rows, second, age)
-    click_profile(catalogue.content, clicked, reader.click_times, second - READER_SECONDS, profile, totals)
-    return Observation(
-        reader=profile,
-        reader_totals=totals,
-        context=np.array(
-            [now.hour * HOURS // 24, now.weekday(), slot(context.device, DEVICES), slot(context.surface, SURFACES)], np.uint8
-        ),
-        content=catalogue.content.take(rows, axis=0),
-        counts=catalogue.counts.take(rows, axis=0),
-        category_counts=catalogue.category_counts(rows),
-        seen=seen(catalogue, reader, rows, clicked, context),
-        age=age,
-        embedding=catalogue.embedding.take(rows, axis=0),
-        reader_embedding=mean_embedding(catalogue, clicked[-RECENT:]),
-    )
-
-
-def seen(catalogue: Catalogue, reader: Reader, rows: Ints, clicked: Ints, context: Context) -> NDArray[np.uint16]:
-    """What each candidate has to do with this reader and with the page that the list stands on.  (n, 7), as logged"""
+    n, clicked = len(rows), reader.click_rows
     page = catalogue.row(context.article_id) if context.article_id else None
-    found = np.empty((len(rows), 7), np.uint16)
+    articles, halves = catalogue.content, catalogue.embedding.view(np.uint16)
+    profile, totals = np.empty((V, catalogue.slots), np.uint16), np.empty(V, np.uint16)
+    age, content, counts = np.empty(n, np.int32), np.empty((n, articles.shape[1]), np.uint16), np.empty((n, 2 * W), np.uint32)
+    category_counts, seen = np.empty((n, 2), np.uint32), np.empty((n, 7), np.uint16)
+    embedding, mean_embedding = np.empty((n, halves.shape[1]), np.uint16), np.empty(halves.shape[1], np.float32)
+    gather(
+        catalogue.published,
+        articles,
+        catalogue.counts,
+        catalogue.category,
+        catalogue.category_counts,
+        halves,
+        rows,
+        second,
+        age,
+        content,
+        counts,
+        category_counts,
+        embedding,
+    )
+    click_profile(articles, clicked, reader.click_times, second - READER_SECONDS, profile, totals)
     relations(
         *reader.shown,
         *reader.read,
@@ -144,19 +135,24 @@ def seen(catalogue: Catalogue, reader: Reader, rows: Ints, clicked: Ints, contex
         clicked[-LATEST:],
         -1 if page is None else page,
         rows,
-        found,
+        seen,
     )
-    return found
-
-
-def mean_embedding(catalogue: Catalogue, clicked: Ints) -> NDArray[np.float16]:
-    """Mean of the embeddings of these clicks, zeros without any.  (E,)"""
-    size = catalogue.embedding.shape[1]
-    if not len(clicked) or not size:
-        return np.zeros(size, np.float16)
-    mean = np.empty(size, np.float32)
-    mean_of_halves(catalogue.embedding.view(np.uint16), clicked, mean)
-    return mean.astype(np.float16)
+    mean_of_halves(halves, clicked[-RECENT:], mean_embedding)
+    return Observation(
+        reader=profile,
+        reader_totals=totals,
+        context=np.frombuffer(
+            bytes((now.hour * HOURS // 24, now.weekday(), slot(context.device, DEVICES), slot(context.surface, SURFACES))),
+            np.uint8,
+        ),
+        content=content,
+        counts=counts,
+        category_counts=category_counts,
+        seen=seen,
+        age=age,
+        embedding=embedding.view(np.float16),
+        reader_embedding=mean_embedding.astype(np.float16),
+    )
 
 
 def measure(observation: Observation, config: Config) -> Measured:
@@ -165,7 +161,8 @@ def measure(observation: Observation, config: Config) -> Measured:
     Raises:
         InvalidInput: the observation's arrays do not fit each other or the configuration.
     """
-    values = np.empty((F, len(observation.content)), np.float32)  # (F, n)
+    n = len(observation.content)
+    values = np.empty((F, n), np.float32)  # (F, n)
     raw_features(
         observation.reader,
         observation.reader_totals,
@@ -180,23 +177,29 @@ def measure(observation: Observation, config: Config) -> Measured:
         INTEREST_PRIOR,
         values,
     )
-    np.log(values[LOGARITHMS], out=values[LOGARITHMS])
-    below = np.empty((PLACES.stop - PLACES.start, values.shape[1]), np.float32)  # (P, n)
-    shares_below(values[PLACES], below)
-    reader = np.zeros(observation.reader.size + len(observation.reader) + CONTEXT + 1, np.float32)  # (R,)
-    reader_features(
+    logarithms = values[LOGARITHMS]
+    np.log(logarithms, out=logarithms)
+    below = np.empty((PLACES.stop - PLACES.start, n), np.float32)  # (P, n)
+    mean, scale = np.empty(F), np.empty(F)
+    reader = np.empty(observation.reader.size + V + CONTEXT + 1, np.float32)  # (R,)
+    relative_features(
+        values,
+        sorted_keys(values[PLACES]),
         observation.reader,
         observation.reader_totals,
         observation.context,
-        values[AGE],
+        AGE,
         CONTEXT_OFFSETS,
         CONTEXT,
         INTEREST_PRIOR,
+        below,
+        mean,
+        scale,
         reader,
     )
     likeness = embedding_likeness(observation.embedding, observation.reader_embedding)
     made = layout(config.embedding_size, config.features)
-    return Measured(reader, observation.content, values, below, observation.embedding, likeness, made)
+    return Measured(reader, observation.content, values, mean, scale, below, observation.embedding, likeness, made)
 
 
 def encode(observation: Observation, config: Config) -> Inputs:
@@ -212,7 +215,7 @@ def encode(observation: Observation, config: Config) -> Inputs:
     distances, places, embeddings, end = block_ends(config.embedding_size)
     dense = np.zeros((end, measured.values.shape[1]), np.float32)  # (D, n)
     standardise(measured.values, CENTRES, SPREADS, dense[:distances])
-    z_scores(measured.values[DISTANCES], dense[distances:places])
+    z_scores(measured.values[DISTANCES], measured.mean[DISTANCES], measured.scale[DISTANCES], dense[distances:places])
     dense[places:embeddings] = measured.below
     if config.embedding_size:
         dense[embeddings:-1] = measured.embedding.T
@@ -225,11 +228,8 @@ def encode(observation: Observation, config: Config) -> Inputs:
 
 def embedding_likeness(embedding: NDArray[np.float16], of_reader: NDArray[np.float16]) -> Floats:
     """The likeness of the articles' embeddings (n, E) to the reader's (E,).  (1, n), or (0, n) if the reader has none"""
-    if not of_reader.tobytes().strip(b"\0"):
-        return np.empty((0, len(embedding)), np.float32)
     found = np.empty((1, len(embedding)), np.float32)
-    products(embedding.view(np.uint16), of_reader.astype(np.float32), found[0])
-    return found
+    return found if products(embedding.view(np.uint16), of_reader.astype(np.float32), found[0]) else found[:0]
 
 
 @lru_cache(maxsize=8)

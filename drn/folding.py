@@ -15,7 +15,7 @@ Shapes: n candidates, F features, P places, D dense columns, 2H units.
 import numpy as np
 from numpy.typing import NDArray
 
-from drn.kernels import BOOL, INT, VOID, Doubles, kernel, moments, reads, writes
+from drn.kernels import BOOL, INT, VOID, Doubles, kernel, reads, writes
 from drn.types import Floats, Measured
 
 
@@ -26,11 +26,10 @@ def folded(measured: Measured, weights: Floats, shared: Floats) -> Floats:
         weights: of the dense inputs.  (D, 2H)
         shared: of which the first 2H are changed in place.
     """
-    values, below, likeness, layout = measured.values, measured.below, measured.likeness, measured.layout
+    values, mean, scale = measured.values, measured.mean, measured.scale
+    below, likeness, layout = measured.below, measured.likeness, measured.layout
     features, n = values.shape
     most, width = features + len(below) + len(likeness), weights.shape[1]
-    mean, scale = np.empty(features), np.empty(features)
-    moments(values, mean, scale)  # not called by `fold`, whose machine code would outlive a change of another module's kernel
     columns, folds = np.empty((most, n), np.float32), np.empty((most, width), np.float32)
     made = (layout.centre, layout.spread, layout.distances, layout.places, layout.kept)
     used = fold(values, mean, scale, below, likeness, *made, weights, columns, folds, shared)

@@ -8,7 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from drn.kernels import counts_of, kernel, reads, tuple_of, writes
+from drn.kernels import kernel, reads, tuple_of, writes
+from drn.observation_rows import counts_of
 from drn.types import Ints
 
 

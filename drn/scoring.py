@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from drn.config import Config
 from drn.folding import folded
-from drn.kernels import FLOAT, INT, VOID, kernel, prefetch, reads, writes
+from drn.kernels import FLOAT, INT, UNSIGNED, VOID, kernel, prefetch, reads, writes
 from drn.types import Floats, Inputs, Ints, Measured, Model, Weights
 
 ACTIVATIONS = ("hardswish", "relu", "sigmoid")  # in the order of `activated`
@@ -49,7 +49,7 @@ class Scorer:
         tower = self._advantage
         shared = self._bias.copy()  # (2H + 2Hv,)
         if self._value is not None:
-            shared += self._clicks.sums_of(inputs.reader[:-OF_LIST])
+            self._clicks.add_to(shared, inputs.reader[:-OF_LIST])
             add_reader(inputs.reader[-OF_LIST:], self._of_list, shared)
         n = len(inputs.content)
         first = tower.dense_sums(inputs, shared)  # (n, 2H)
@@ -77,19 +77,12 @@ class ReaderParts:
 
     def __init__(self, weights: Floats) -> None:
         self._weights = weights  # (r, 2H + 2Hv)
+        self._names = np.zeros(READERS, np.uint64)  # 0 where nothing is kept
         self._sums = np.empty((READERS, weights.shape[1]), np.float32)
-        self._names: list[int | None] = [None] * READERS
 
-    def sums_of(self, clicks: Floats) -> Floats:
-        """The product of the inputs with their weights, valid until the next call.  (r,) → (2H + 2Hv,)"""
-        name = hash(clicks.tobytes())
-        place = name % READERS
-        sums: Floats = self._sums[place]
-        if self._names[place] != name:
-            sums[:] = 0
-            add_reader(clicks, self._weights, sums)
-            self._names[place] = name
-        return sums
+    def add_to(self, shared: Floats, clicks: Floats) -> None:
+        """Adds the product of the inputs with their weights.  (2H + 2Hv,), (r,)"""
+        add_kept(clicks, self._weights, self._names, self._sums, shared)
 
 
 class ArticleParts:
@@ -180,6 +173,31 @@ def add_reader(reader: Floats, weights: Floats, sums: Floats) -> None:
         if x != 0:
             for unit in range(len(sums)):
                 sums[unit] += x * weights[i, unit]
+
+
+@kernel(UNSIGNED, reads("u4", 1))
+def fingerprint(numbers: NDArray[np.uint32]) -> Any:
+    """64 bits, never 0, that depend on every number and its place: what SplitMix64 makes of each (see `drn.ids`), added up."""
+    total = np.uint64(0)
+    for i in range(len(numbers)):
+        z = np.uint64(numbers[i]) + np.uint64(i + 1) * np.uint64(0x9E3779B97F4A7C15)
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        total += z ^ (z >> np.uint64(31))
+    return total | np.uint64(1)
+
+
+@kernel(VOID, reads("f4", 1), reads("f4", 2), writes("u8", 1), writes("f4", 2), writes("f4", 1))
+def add_kept(clicks: Floats, weights: Floats, names: NDArray[np.uint64], kept: Floats, shared: Floats) -> None:
+    """Adds the clicks' part of the first layers, as it is kept or, from now on, will be.  (r,), (r, ·), (p,), (p, ·) → (·,)"""
+    name = fingerprint(clicks.view(np.uint32))
+    place = name % np.uint64(len(names))
+    if names[place] != name:
+        kept[place] = 0
+        add_reader(clicks, weights, kept[place])
+        names[place] = name
+    for unit in range(len(shared)):
+        shared[unit] += kept[place, unit]
 
 
 @kernel(INT, reads("i4", 1), reads("i4", 1), reads("i4", 1), writes("i4", 1))

@@ -155,6 +155,8 @@ class Measured:
     reader: Floats  # (R,)
     content: NDArray[np.uint16]  # (n, M)
     values: Floats  # (F, n)
+    mean: NDArray[np.float64]  # (F,): of each feature over the list
+    scale: NDArray[np.float64]  # (F,): 1 / its standard deviation, 0 where all are equal
     below: Floats  # (P, n): places in the list
     embedding: NDArray[np.float16]  # (n, E)
     likeness: Floats  # (1, n): of the articles' embeddings to the reader's; (0, n) if the reader has none

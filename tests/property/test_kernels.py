@@ -8,8 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from drn import feature_rows, folding, ids, interleaving, kernels, readers, scoring
-from drn.kernels import likeness, mean_of_halves, products, shares_below, sorted_keys, standardise, z_scores
+from drn import feature_rows, folding, ids, interleaving, kernels, observation_rows, readers, scoring
+from drn.feature_rows import moments, places, standardise, z_scores
+from drn.kernels import sorted_keys
+from drn.observation_rows import likeness, mean_of_halves, products
 
 # Few different values, so that many are equal.
 FEATURES = arrays(
@@ -20,9 +22,9 @@ FEATURES = arrays(
 
 
 @given(FEATURES)
-def test_shares_below_count_smaller_values(features: np.ndarray) -> None:
+def test_places_count_smaller_values(features: np.ndarray) -> None:
     found = np.empty_like(features)
-    shares_below(features, found)
+    places(sorted_keys(features), found)
     smaller = (features[:, None, :] < features[:, :, None]).mean(axis=2)
     np.testing.assert_allclose(found, 2 * smaller - 1, atol=1e-6)
 
@@ -36,7 +38,9 @@ def test_keys_sort_as_the_stable_order(features: np.ndarray) -> None:
 @given(FEATURES)
 def test_z_scores_are_standard_deviations_from_the_mean(features: np.ndarray) -> None:
     found = np.empty_like(features)
-    z_scores(features, found)
+    mean, scale = np.empty(len(features)), np.empty(len(features))
+    moments(features, mean, scale)
+    z_scores(features, mean, scale, found)
     exact = features.astype(np.float64)
     spread = exact.std(axis=1, keepdims=True)
     expected = np.where(spread > 1e-4, (exact - exact.mean(axis=1, keepdims=True)) / np.maximum(spread, 1e-4), 0)
@@ -65,8 +69,8 @@ def test_halves_are_widened_exactly(bits: list[int]) -> None:
     weights=st.lists(st.floats(-2, 2, width=16), min_size=3, max_size=3),
 )
 def test_products_of_halves(halves: list[list[float]], weights: list[float]) -> None:
-    out = np.empty(len(halves), np.float32)
-    products(np.array(halves, np.float16).view(np.uint16), np.array(weights, np.float32), out)
+    out = np.zeros(len(halves), np.float32)
+    assert products(np.array(halves, np.float16).view(np.uint16), np.array(weights, np.float32), out) == any(weights)
     np.testing.assert_allclose(out, np.array(halves) @ np.array(weights), atol=1e-5)
 
 
@@ -86,7 +90,7 @@ def test_likeness_is_the_cosine_of_sets(articles: list[set[int]], clicks: list[i
         assert (last, best) == (alike[-1], max(alike)) if alike else (last, best) == (0, 0)
 
 
-@pytest.mark.parametrize("module", [feature_rows, folding, ids, interleaving, kernels, readers, scoring])
+@pytest.mark.parametrize("module", [feature_rows, folding, ids, interleaving, kernels, observation_rows, readers, scoring])
 def test_a_kernel_calls_none_of_another_module(module: ModuleType) -> None:
     """Its machine code is kept until its own file changes, with that of whatever it calls inside."""
     compiled = [each.py_func for each in vars(module).values() if hasattr(each, "py_func")]
