@@ -57,7 +57,7 @@ def pack(observation: Observation) -> bytes:
         HEADER.size,
         data,
     )
-    HEADER.pack_into(data, 0, MAGIC, SCHEMA, n, content, slots, size, filled, embedded)
+    HEADER.pack_into(data.data, 0, MAGIC, SCHEMA, n, content, slots, size, filled, embedded)
     return data[:used].tobytes()
 
 
@@ -172,7 +172,7 @@ def blank(numbers: Bytes) -> bool:
     bits = np.uint8(0)
     for number in numbers:
         bits |= number
-    return bits == 0
+    return bool(bits == 0)
 
 
 @kernel(INT, reads("u1", 1), writes("u1", 1), INT)

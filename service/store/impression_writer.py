@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import psycopg
 
@@ -14,12 +14,12 @@ from service.store.group_commit import WAIT_SECONDS, Connection, GroupCommit
 from service.store.impression_rows import COLUMNS, by_column, encode
 from service.store.locks import NAMESPACE, Lock
 from service.store.partitions import create_statement, day_of, name
-from service.store.prepared import Prepared
+from service.store.prepared import Parameter, Prepared, Rows
 
 # Taking the request ids and writing the impressions are one statement: of two writers of the same id, one gets no row.
 # The order of arrival is the order of the log: numbers are drawn behind the sort.
 ARRAYS = [f"${place}::{'bytea' if kind == 'bytea' else 'text'}[]" for place, kind in enumerate(COLUMNS.values(), 1)]
-INSERT = f"""
+MANY = f"""
 WITH batch AS (
     SELECT {", ".join(f"{name}::{kind}" for name, kind in COLUMNS.items())}, place
     FROM unnest({", ".join(ARRAYS)})
@@ -30,6 +30,17 @@ WITH batch AS (
 )
 INSERT INTO impressions (seq, {", ".join(COLUMNS)}, writer)
 SELECT seq, {", ".join(COLUMNS)}, ${len(COLUMNS) + 1} FROM registered JOIN batch USING (request_id)
+RETURNING request_id, seq
+"""
+# The same for one impression, as most groups have no more while there is little to do: arrays, sort and join cost as much as it.
+VALUES = {name: f"${place}::{kind}" for place, (name, kind) in enumerate(COLUMNS.items(), 1)}
+ONE = f"""
+WITH registered AS (
+    INSERT INTO requests (request_id, at) VALUES ({VALUES["request_id"]}, {VALUES["at"]})
+    ON CONFLICT (request_id) DO NOTHING RETURNING request_id, seq
+)
+INSERT INTO impressions (seq, {", ".join(VALUES)}, writer)
+SELECT seq, {", ".join(VALUES.values())}, ${len(VALUES) + 1} FROM registered
 RETURNING request_id, seq
 """
 OURS = """
@@ -43,7 +54,7 @@ class Row:
     """An impression and the values of its columns."""
 
     impression: Impression
-    values: tuple[Any, ...]
+    values: tuple[Parameter, ...]
 
 
 class ImpressionLog:
@@ -51,16 +62,18 @@ class ImpressionLog:
 
     def __init__(self, writer_id: str) -> None:
         self._writer_id = writer_id
-        self._insert = Prepared("insert_impressions", INSERT)
+        self._insert_many = Prepared("insert_impressions", MANY)
+        self._insert_one = Prepared("insert_impression", ONE)
         self._days: set[date] = set()  # that are known to have a partition
 
     async def commit(self, connection: Connection, items: Sequence[Row]) -> list[int | Exception]:
         """The seq of each impression, DuplicateRequest where the request id is taken."""
         await self._ensure_days(connection, {day_of(each.impression.at) for each in items})
-        first = {each.impression.request_id: each for each in reversed(items)}  # an id twice in a group is a duplicate
-        columns = by_column([each.values for each in items if first[each.impression.request_id] is each])
+        first: dict[str, Row] = {}
+        for each in items:
+            first.setdefault(each.impression.request_id, each)  # an id twice in a group is a duplicate
         try:
-            found = await self._insert.rows(connection, (*columns, self._writer_id))
+            found = await self._insert(connection, [each.values for each in first.values()])
         except (psycopg.DataError, psycopg.IntegrityError):
             self._days.clear()  # a day that retention has dropped is no fault of the impression
             raise
@@ -69,6 +82,12 @@ class ImpressionLog:
         return [
             DuplicateRequest(each.impression.request_id) if seq is None else seq for each, seq in zip(items, written, strict=True)
         ]
+
+    async def _insert(self, connection: Connection, rows: Sequence[tuple[Parameter, ...]]) -> Rows:
+        """The request ids of those whose ids were free, and their seqs."""
+        if len(rows) == 1:
+            return await self._insert_one.rows(connection, (*rows[0], self._writer_id))
+        return await self._insert_many.rows(connection, (*by_column(rows), self._writer_id))
 
     async def committed(self, connection: Connection, items: Sequence[Row]) -> list[int | None]:
         ids = [each.impression.request_id for each in items]

@@ -13,8 +13,11 @@ from psycopg.pq.abc import PGresult
 
 from service.store.group_commit import Connection
 
-Parameter: TypeAlias = str | bytes
-"""A value as PostgreSQL writes it, or in its binary form."""
+Parameter: TypeAlias = str | bytes | None
+"""A value as PostgreSQL writes it, or in its binary form; None for NULL."""
+Rows: TypeAlias = list[tuple[bytes, ...]]
+"""What a statement returned, as PostgreSQL writes it; none of it is NULL."""
+DONE = (ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK)
 
 
 class Prepared:
@@ -30,69 +33,90 @@ class Prepared:
         self._statement = statement.encode()
         self._known: WeakSet[Connection] = WeakSet()  # who has prepared it
 
-    async def rows(self, connection: Connection, parameters: Sequence[Parameter]) -> list[tuple[bytes, ...]]:
-        """The rows that the statement returns, none of whose values is NULL, as PostgreSQL writes them.
+    async def rows(self, connection: Connection, parameters: Sequence[Parameter]) -> Rows:
+        """What the statement returns.
 
         Raises:
             psycopg.Error: what PostgreSQL, or the connection to it, says of it, or a text that cannot be stored.
         """
-        values = [encoded(each) if isinstance(each, str) else each for each in parameters]
-        formats = [int(isinstance(each, bytes)) for each in parameters]
+        values, formats = encoded(parameters)
         async with connection.lock:
             if connection not in self._known:
                 connection.pgconn.send_prepare(self._name, self._statement)
-                only(connection, await results(connection))
+                await answer(connection)
                 self._known.add(connection)
             connection.pgconn.send_query_prepared(self._name, values, formats)
-            result = only(connection, await results(connection))
-        columns = range(result.nfields)
-        return [tuple([cast("bytes", result.get_value(row, column)) for column in columns]) for row in range(result.ntuples)]
+            return await answer(connection)
 
 
-async def results(connection: Connection) -> list[PGresult]:
-    """What comes of the statement that is being sent, once it is there.
+async def answer(connection: Connection) -> Rows:
+    """What the statement returns that was sent.
 
-    Nearly every statement fits into the socket at once, so its answer is all that there is to wait for; the driver's own wait
+    Raises:
+        psycopg.Error: it failed.
+    """
+    found = await result(connection)
+    await result(connection)  # None: that was all
+    found = good(connection, found)
+    columns = range(found.nfields)
+    return [tuple([cast("bytes", found.get_value(row, column)) for column in columns]) for row in range(found.ntuples)]
+
+
+async def result(connection: Connection) -> PGresult | None:
+    """What PostgreSQL says next, once it is there; None after that.
+
+    Nearly always all that was sent fits into the socket at once, so this is all that there is to wait for; the driver's own wait
     looks for room in the socket first. Who cancels this has to close the connection, and nobody may close it meanwhile.
     """
     pgconn = connection.pgconn
-    found: list[PGresult] = []
     if pgconn.flush():
-        return await connection.wait(generators.execute(pgconn))
-    while True:
-        while pgconn.is_busy():
-            await readable(pgconn.socket)
-            pgconn.consume_input()
-        result = pgconn.get_result()
-        if result is None:
-            return found
-        found.append(result)
+        await connection.wait(generators.send(pgconn))
+    while pgconn.is_busy():
+        await readable(pgconn.socket)
+        pgconn.consume_input()
+    return pgconn.get_result()
 
 
 async def readable(socket: int) -> None:
     """Waits for something to read."""
     loop = asyncio.get_running_loop()
-    ready = asyncio.Event()
-    loop.add_reader(socket, ready.set)
+    ready = loop.create_future()
+    loop.add_reader(socket, done, ready)
     try:
-        await ready.wait()
+        await ready
     finally:
         loop.remove_reader(socket)
 
 
-def only(connection: Connection, results: Sequence[PGresult]) -> PGresult:
-    """The result of one statement.
+def done(ready: asyncio.Future[None]) -> None:
+    if not ready.done():  # it may be cancelled
+        ready.set_result(None)
+
+
+def good(connection: Connection, result: PGresult | None) -> PGresult:
+    """The result, if it is none of an error.
 
     Raises:
-        psycopg.Error: it is an error.
+        psycopg.Error: it is one, or the connection is lost.
     """
-    (result,) = results
-    if result.status not in (ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK):
+    if result is None:
+        raise psycopg.OperationalError("the connection is lost")
+    if result.status not in DONE:
         raise error_from_result(result, encoding=connection.info.encoding)
     return result
 
 
-def encoded(text: str) -> bytes:
+def encoded(parameters: Sequence[Parameter]) -> tuple[list[bytes | None], list[int]]:
+    """The parameters as they are sent, and for each 1 if it is in binary form.
+
+    Raises:
+        psycopg.DataError: see `sendable`.
+    """
+    values = [sendable(each) if isinstance(each, str) else each for each in parameters]
+    return values, [int(isinstance(each, bytes)) for each in parameters]
+
+
+def sendable(text: str) -> bytes:
     """The text as it is sent.
 
     Raises:

@@ -20,10 +20,10 @@ async def connection(database_url: str) -> AsyncIterator[Connection]:
 
 
 async def test_texts_and_bytes_come_back_as_they_were_sent(connection: Connection) -> None:
-    statement = Prepared("echo", "SELECT $1::text, encode(x, 'hex'), $3::int FROM unnest($2::bytea[]) AS x")
+    statement = Prepared("echo", "SELECT $1::text, encode(x, 'hex'), $3::int, $4::text IS NULL FROM unnest($2::bytea[]) AS x")
     text = "ö,{}\\\"'"
-    found = await statement.rows(connection, (text, byteas([b"", b"\0\xff"]), "7"))
-    assert found == [(text.encode(), b"", b"7"), (text.encode(), b"00ff", b"7")]
+    found = await statement.rows(connection, (text, byteas([b"", b"\0\xff"]), "7", None))
+    assert found == [(text.encode(), b"", b"7", b"t"), (text.encode(), b"00ff", b"7", b"t")]
 
 
 async def test_an_error_is_postgresqls_and_the_next_run_is_none(connection: Connection) -> None:
