@@ -22,6 +22,8 @@ WINDOWS = (600, 3_600, 21_600, 86_400, 604_800, 31_536_000)  # seconds: 10 min, 
 READER_WINDOWS = WINDOWS[1:]  # the paper's five, in which a reader's clicks are counted
 LENGTHS = tuple(window // BUCKETS for window in WINDOWS)  # seconds per bucket
 DAY = WINDOWS.index(86_400)  # the window in which a whole category's clicks are counted
+PUBLISHED, LIVE_FROM, LIVE_UNTIL = range(3)  # columns of an article's times, in seconds since 1970; withdrawn ones lived until 0
+TIMES = 3
 FOREVER = np.iinfo(np.int64).max
 WORD = re.compile(r"\w{3,}")
 LONG_WORD = re.compile(r"\w{5,}")
@@ -61,10 +63,8 @@ class Catalogue:
         self.content_revision: NDArray[np.int32] = np.empty(0, np.int32)  # (rows,): grows when a row is encoded anew
         self.category: NDArray[np.int32] = np.empty(0, np.int32)  # (rows,): slot from 0, the last without one
         self.stems: NDArray[np.uint16] = np.empty((0, STEMS), np.uint16)  # (rows, STEMS): of title and abstract, 0 where none
-        self.published: NDArray[np.int64] = np.empty(0, np.int64)  # (rows,)
+        self.times: NDArray[np.int64] = np.empty((0, TIMES), np.int64)  # (rows, TIMES): by PUBLISHED, LIVE_FROM, LIVE_UNTIL
         self.embedding: NDArray[np.float16] = np.empty((0, config.embedding_size), np.float16)  # (rows, E)
-        self._live_from: NDArray[np.int64] = np.empty(0, np.int64)  # (rows,)
-        self._live_until: NDArray[np.int64] = np.empty(0, np.int64)  # (rows,): 0 once withdrawn
         self._counts = SlidingCounts(WINDOWS)
         self._category_counts = SlidingCounts((WINDOWS[DAY],), self.categories)
         self._allocate(1024)
@@ -94,7 +94,7 @@ class Catalogue:
             self._rows.add(article.id)
             self._articles.append(article)
             self._ids.append(article.id)
-        elif article != self._articles[row] or self._live_until[row] == 0:
+        elif article != self._articles[row] or self.times[row, LIVE_UNTIL] == 0:
             self._encode(row, article)
             self._articles[row] = article
             self.edits += 1
@@ -103,9 +103,9 @@ class Catalogue:
     def withdraw(self, article_id: str) -> bool:
         """Takes an article out of every following list. False if it was not there to take."""
         row = self._rows.row(article_id)
-        if row is None or self._live_until[row] == 0:
+        if row is None or self.times[row, LIVE_UNTIL] == 0:
             return False
-        self._live_until[row] = 0
+        self.times[row, LIVE_UNTIL] = 0
         return True
 
     def row(self, article_id: str) -> int | None:
@@ -115,7 +115,7 @@ class Catalogue:
         return self._articles[row]
 
     def withdrawn(self, row: int) -> bool:
-        return bool(self._live_until[row] == 0)
+        return bool(self.times[row, LIVE_UNTIL] == 0)
 
     def find(self, article_ids: Sequence[str]) -> Ints:
         """The row of each id, −1 where it is not known; ids may repeat.  (n,)"""
@@ -128,7 +128,7 @@ class Catalogue:
         """Rows of the rankable articles among the ids, first mention only, and the ids that are not rankable."""
         second = epoch(now)
         rows = self.find(article_ids)
-        if live_and_distinct(self._live_from, self._live_until, rows, second):
+        if live_and_distinct(self.times, rows, second):
             return rows, ()
         ids = [*dict.fromkeys(article_ids)]
         rows = self.find(ids)
@@ -138,6 +138,11 @@ class Catalogue:
     def live(self, now: datetime) -> Ints:
         """Rows of all articles past their embargo, not expired and not withdrawn, oldest row first."""
         return np.flatnonzero(self._live(slice(len(self)), epoch(now))).astype(np.int32)
+
+    @property
+    def published(self) -> NDArray[np.int64]:
+        """Epoch seconds, by row.  (rows,)"""
+        return self.times[:, PUBLISHED]
 
     @property
     def counts(self) -> NDArray[np.uint32]:
@@ -186,16 +191,16 @@ class Catalogue:
         self._category_counts.add_each(self.category.take(rows), seconds, kind)
 
     def _live(self, rows: Ints | slice, second: int) -> Bools:
-        return (self._live_from[rows] <= second) & (second < self._live_until[rows])
+        return (self.times[rows, LIVE_FROM] <= second) & (second < self.times[rows, LIVE_UNTIL])
 
     def _encode(self, row: int, article: Article) -> None:
         self.content[row] = content_columns(article, self._config)
         self.content_revision[row] += 1
         self.stems[row] = stems(article)
         self.category[row] = min(int(self.content[row, 1]) - self._config.provider_slots, self._config.category_slots)
-        self.published[row] = epoch(article.published_at)
-        self._live_from[row] = epoch_rounded_up(article.embargo_until) if article.embargo_until else 0
-        self._live_until[row] = max(1, epoch(article.expires_at)) if article.expires_at else FOREVER
+        self.times[row, PUBLISHED] = epoch(article.published_at)
+        self.times[row, LIVE_FROM] = epoch_rounded_up(article.embargo_until) if article.embargo_until else 0
+        self.times[row, LIVE_UNTIL] = max(1, epoch(article.expires_at)) if article.expires_at else FOREVER
         self.embedding[row] = projected(article.embedding, self._config.embedding_size)
 
     def _allocate(self, capacity: int) -> None:
@@ -203,11 +208,9 @@ class Catalogue:
         self.content = extended(self.content, capacity, self._config.content_slots)
         self.content_revision = extended(self.content_revision, capacity)
         self.stems = extended(self.stems, capacity)
-        self.published = extended(self.published, capacity)
+        self.times = extended(self.times, capacity)
         self.category = extended(self.category, capacity)
         self.embedding = extended(self.embedding, capacity)
-        self._live_from = extended(self._live_from, capacity)
-        self._live_until = extended(self._live_until, capacity)
         self._counts.extend(capacity)
 
 

@@ -111,7 +111,7 @@ def observe(catalogue: Catalogue, reader: Reader, rows: Ints, context: Context, 
     category_counts, seen = np.empty((n, 2), np.uint32), np.empty((n, 7), np.uint16)
     embedding, mean_embedding = np.empty((n, halves.shape[1]), np.uint16), np.empty(halves.shape[1], np.float32)
     gather(
-        catalogue.published,
+        catalogue.times,
         articles,
         catalogue.counts,
         catalogue.category,
@@ -125,7 +125,7 @@ def observe(catalogue: Catalogue, reader: Reader, rows: Ints, context: Context, 
         category_counts,
         embedding,
     )
-    click_profile(articles, clicked, reader.click_times, second - READER_SECONDS, profile, totals)
+    click_profile(articles, clicked, reader.click_times, second, READER_SECONDS, profile, totals)
     relations(
         *reader.shown,
         *reader.read,

@@ -115,15 +115,20 @@ def sort_keys(features: Floats, keys: NDArray[np.uint64]) -> None:
             keys[f, i] = (np.uint64(np.int64(ascending) + 0x80000000) << np.uint64(32)) | np.uint64(i)
 
 
-@kernel(BOOL, reads("i8", 1), reads("i8", 1), reads("i4", 1), INT)
-def live_and_distinct(live_from: NDArray[np.int64], live_until: NDArray[np.int64], rows: Ints, now: int) -> bool:
-    """Whether each of these rows has from ≤ now < until and none comes twice; a negative row is none.  (rows,), (rows,), (n,)"""
+@kernel(BOOL, reads("i8", 2), reads("i4", 1), INT)
+def live_and_distinct(times: NDArray[np.int64], rows: Ints, now: int) -> bool:
+    """Whether each of these rows has from ≤ now < until and none comes twice; a negative row is none.
+
+    Args:
+        times: from and until are its last two columns.  (rows, ≥ 2)
+        rows: (n,)
+    """
     places = 4
     while places < 2 * len(rows):
         places *= 2
     met = np.full(places, -1, np.int32)  # a hash table: a row lies at its own place or at the next ones that were free
     for row in rows:
-        if row < 0 or now < live_from[row] or now >= live_until[row]:
+        if row < 0 or now < times[row, -2] or now >= times[row, -1]:
             return False
         place = row & (places - 1)
         while met[place] >= 0:

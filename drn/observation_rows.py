@@ -9,7 +9,7 @@ from drn.types import Floats, Ints
 
 @kernel(
     VOID,
-    reads("i8", 1),
+    reads("i8", 2),
     reads("u2", 2),
     reads("u4", 2),
     reads("i4", 1),
@@ -24,7 +24,7 @@ from drn.types import Floats, Ints
     writes("u2", 2),
 )
 def gather(
-    published: NDArray[np.int64],
+    times: NDArray[np.int64],
     content: NDArray[np.uint16],
     counts: NDArray[np.uint32],
     category: Ints,
@@ -41,7 +41,8 @@ def gather(
     """What is known of articles at `now` (epoch seconds), whoever reads them. One loop, which waits for all tables at once.
 
     Args:
-        published (rows,), content (rows, M), counts (rows, 2W), category (rows,), embedding (rows, E): of every article
+        times (rows, 3; when it was published is the first), content (rows, M), counts (rows, 2W), category (rows,),
+        embedding (rows, E): of every article
         category_counts: of every category.  (categories, 2)
         rows: of the candidates.  (n,)
         age_out: seconds since publication, 0 before it, within 31 bits.  (n,)
@@ -53,7 +54,7 @@ def gather(
         prefetch(content, ahead)
         prefetch(counts, ahead)
         prefetch(embedding, ahead)
-        age_out[i] = min(max(now - published[row], 0), 2**31 - 1)
+        age_out[i] = min(max(now - times[row, 0], 0), 2**31 - 1)
         for column in range(content.shape[1]):
             content_out[i, column] = content[row, column]
         for column in range(counts.shape[1]):
@@ -64,12 +65,13 @@ def gather(
             embedding_out[i, component] = embedding[row, component]
 
 
-@kernel(VOID, reads("u2", 2), reads("i4", 1), reads("i8", 1), reads("i8", 1), writes("u2", 2), writes("u2", 1))
+@kernel(VOID, reads("u2", 2), reads("i4", 1), reads("i8", 1), INT, reads("i8", 1), writes("u2", 2), writes("u2", 1))
 def click_profile(
     content: NDArray[np.uint16],
     clicked: Ints,
     times: NDArray[np.int64],
-    since: NDArray[np.int64],
+    now: int,
+    lengths: NDArray[np.int64],
     counts: NDArray[np.uint16],
     totals: NDArray[np.uint16],
 ) -> None:
@@ -78,7 +80,7 @@ def click_profile(
     Args:
         content: slots of every article, C or more where a column is empty.  (rows, M)
         clicked, times: rows and times of the clicks, oldest first.  (m,), (m,)
-        since: when each window begins, the shortest window first.  (V,)
+        lengths: of the windows, which end at `now`, the shortest first; all in seconds.  (V,)
         counts (V, C), totals (V,): filled here.
     """
     windows, slots = counts.shape
@@ -86,7 +88,7 @@ def click_profile(
     for window in range(windows):
         for place in range(slots):
             counts[window, place] = counts[window - 1, place] if window else 0
-        while end > 0 and times[end - 1] >= since[window]:
+        while end > 0 and times[end - 1] >= now - lengths[window]:
             end -= 1
             for column in range(content.shape[1]):
                 place = content[clicked[end], column]

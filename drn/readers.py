@@ -94,12 +94,12 @@ class Reader:
     @property
     def click_rows(self) -> Ints:
         """Rows of the newest clicks, oldest first.  (m,)"""
-        return np.frombuffer(self._click_rows, np.int32).copy() if self._click_rows else np.empty(0, np.int32)
+        return np.frombuffer(self._click_rows.tobytes(), np.int32)
 
     @property
     def click_times(self) -> NDArray[np.int64]:
         """Epoch seconds of the newest clicks, oldest first.  (m,)"""
-        return np.frombuffer(self._click_times, np.int64).copy() if self._click_times else np.empty(0, np.int64)
+        return np.frombuffer(self._click_times.tobytes(), np.int64)
 
 
 @kernel(writes("i4", 1), reads("i4", 1))

@@ -65,7 +65,7 @@ class Scorer:
             layer_of_value = shared[tower.width :].reshape(2, 1, -1)
             activate(layer_of_value, self._value.bias.reshape(2, 1, -1), tower.activation)
             value = self._value.outputs(layer_of_value, value)
-        return tower.outputs(layer, value, 0.0 if tower.list is None else mean @ tower.list)
+        return tower.outputs(layer, value, mean)
 
 
 class ReaderParts:
@@ -150,19 +150,40 @@ class Tower:
         block = slice(end - size, end)
         return self.dense[block] * measured.layout.kept[block, None]
 
-    def outputs(self, layer: Floats, offset: Floats, of_list: Floats | float = 0.0) -> Floats:
+    def outputs(self, layer: Floats, offset: Floats, mean: Floats | None = None) -> Floats:
         """From the first layer to one number per candidate and network, on top of `offset`.  (2, n, H), (2, 1) → (2, n)
 
         Args:
-            of_list: what the list adds to the second layer.  (2, 1, H of that layer)
+            mean: of the first layer over the list, where the second one looks at it.  (2, 1, H)
         """
-        for weight, bias in self.hidden:
-            layer = layer @ weight
-            activate(layer, bias + of_list, self.activation)
-            of_list = 0.0
+        for place, (weight, bias) in enumerate(self.hidden):
+            added = bias
+            if place == 0 and self.list is not None and mean is not None:
+                added = bias.copy()
+                add_product(mean, self.list, added)
+            layer = product(layer, weight)
+            activate(layer, added, self.activation)
         out = np.empty(layer.shape[:2], np.float32)
         last_layer(layer, self.out, self.out_bias + offset, out)
         return out
+
+
+def product(layer: Floats, weight: Floats) -> Floats:
+    """`layer @ weight`, which takes BLAS longer to begin than to do where there is one row.  (2, n, H), (2, H, O) → (2, n, O)"""
+    if layer.shape[1] > 1:
+        return layer @ weight
+    sums = np.zeros((2, 1, weight.shape[2]), np.float32)
+    add_product(layer, weight, sums)
+    return sums
+
+
+@kernel(VOID, reads("f4", 3), reads("f4", 3), writes("f4", 3))
+def add_product(row: Floats, weight: Floats, sums: Floats) -> None:
+    """Adds the product of one row per network.  (2, 1, H), (2, H, O) → (2, 1, O)"""
+    for network in range(row.shape[0]):
+        for i in range(row.shape[2]):
+            for unit in range(sums.shape[2]):
+                sums[network, 0, unit] += row[network, 0, i] * weight[network, i, unit]
 
 
 @kernel(VOID, reads("f4", 1), reads("f4", 2), writes("f4", 1))
