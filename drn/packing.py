@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from drn.errors import CorruptCheckpoint, InvalidInput, SchemaMismatch
 from drn.features import SCHEMA, V, W
-from drn.kernels import BOOL, INT, kernel, reads, tuple_of, writes
+from drn.kernels import INT, kernel, reads, writes
 from drn.types import Observation
 
 HEADER = struct.Struct("<4sHIHHHIB")  # magic, schema, n, M, C, E, f, embeddings present
@@ -33,32 +33,32 @@ def pack(observation: Observation) -> bytes:
     Raises:
         InvalidInput: the observation's arrays do not fit each other.
     """
-    (n, content), (windows, slots), (_, size) = (
-        each.shape for each in (observation.content, observation.reader, observation.embedding)
-    )
-    alike = observation.counts, observation.category_counts, observation.seen, observation.age, observation.embedding
-    apart = observation.reader_totals, observation.context, observation.reader_embedding
-    expected = [(n, 2 * W), (n, 2), (n, SEEN), (n,), (n, size), (V,), (CONTEXT,), (size,)]
-    if windows != V or [each.shape for each in (*alike, *apart)] != expected:  # the loops below do not look
+    n, content = observation.content.shape
+    shapes = observation.counts.shape, observation.category_counts.shape, observation.seen.shape, observation.age.shape
+    if shapes != ((n, 2 * W), (n, 2), (n, SEEN), (n,)):  # the loops below do not look
         raise InvalidInput("the observation's arrays do not fit each other")
-    most = 2 * V * slots + known(content) * n  # numbers
-    data = np.empty(HEADER.size + 2 * V + CONTEXT + (2 + known(content)) * HEAD + 4 * most + 2 * (n + 1) * size, np.uint8)
-    used, filled, embedded = squeeze(
-        observation.reader,
-        observation.reader_totals,
-        observation.context,
+    slots, size = observation.reader.shape[1], observation.embedding.shape[1]
+    clicked = filled_slots(observation.reader)
+    embedded = any(part.tobytes().strip(b"\0") for part in (observation.reader_embedding, observation.embedding))
+    columns = np.empty((2 + known(content)) * HEAD + 4 * clicked.size + 4 * known(content) * n, np.uint8)
+    used = squeeze(
+        clicked,
         observation.content,
         observation.counts,
         observation.category_counts,
         observation.seen,
         observation.age,
-        observation.embedding.view(np.uint8).reshape(-1),
-        observation.reader_embedding.view(np.uint8),
-        HEADER.size,
-        data,
+        columns,
     )
-    HEADER.pack_into(data.data, 0, MAGIC, SCHEMA, n, content, slots, size, filled, embedded)
-    return data[:used].tobytes()
+    parts = [
+        HEADER.pack(MAGIC, SCHEMA, n, content, slots, size, clicked.shape[1], embedded),
+        observation.reader_totals.astype("<u2", copy=False).tobytes(),
+        observation.context.tobytes(),
+        columns[:used].tobytes(),
+    ]
+    if embedded:
+        parts += [array.astype("<f2", copy=False).tobytes() for array in (observation.embedding, observation.reader_embedding)]
+    return b"".join(parts)
 
 
 def unpack(data: bytes) -> Observation:
@@ -104,21 +104,20 @@ def known(content: int) -> int:
     return content + 2 * W + 2 + SEEN + 1
 
 
-@kernel(INT, reads("u2", 2), writes("u4", 2))
-def filled_slots(profile: NDArray[np.uint16], found: Numbers) -> int:
-    """The counts that are not 0, window by window: how far each lies behind the one before, and what it is; how many there are.
-
-    (V, C) → (2, f) of (2, ≥ f + 1)
-    """
+@kernel(writes("u4", 2), reads("u2", 2))
+def filled_slots(profile: NDArray[np.uint16]) -> Numbers:
+    """The counts that are not 0, window by window: how far each lies behind the one before, and what it is.  (V, C) → (2, f)"""
     windows, slots = profile.shape
+    found = np.empty((2, windows * slots), np.uint32)
     filled, before = 0, 0
     for window in range(windows):
         for slot in range(slots):
-            place, count = window * slots + slot, profile[window, slot]
-            found[0, filled], found[1, filled] = place - before, count  # if there is none, the next one overwrites it
-            before = place if count else before
-            filled += 1 if count else 0
-    return filled
+            if profile[window, slot]:
+                place = window * slots + slot
+                found[0, filled], found[1, filled] = place - before, profile[window, slot]
+                before = place
+                filled += 1
+    return found[:, :filled].copy()
 
 
 def profile(filled: Numbers, slots: int) -> NDArray[np.uint16]:
@@ -166,62 +165,30 @@ def squeeze_column(numbers: Numbers, out: Bytes, at: int) -> int:
     return at + size * n
 
 
-@kernel(BOOL, reads("u1", 1))
-def blank(numbers: Bytes) -> bool:
-    """Whether all of these are 0."""
-    bits = np.uint8(0)
-    for number in numbers:
-        bits |= number
-    return bool(bits == 0)
-
-
-@kernel(INT, reads("u1", 1), writes("u1", 1), INT)
-def copied(numbers: Bytes, out: Bytes, at: int) -> int:
-    """Writes these at this place of `out`; where they end."""
-    out[at : at + len(numbers)] = numbers
-    return at + len(numbers)
-
-
 @kernel(
-    tuple_of(INT, INT, BOOL),
-    reads("u2", 2),
-    reads("u2", 1),
-    reads("u1", 1),
+    INT,
+    reads("u4", 2),
     reads("u2", 2),
     reads("u4", 2),
     reads("u4", 2),
     reads("u2", 2),
     reads("i4", 1),
-    reads("u1", 1),
-    reads("u1", 1),
-    INT,
     writes("u1", 1),
 )
 def squeeze(
-    profile: NDArray[np.uint16],
-    totals: NDArray[np.uint16],
-    context: Bytes,
+    clicked: Numbers,
     content: NDArray[np.uint16],
     counts: Numbers,
     category_counts: Numbers,
     seen: NDArray[np.uint16],
     age: NDArray[np.int32],
-    embedding: Bytes,
-    reader_embedding: Bytes,
-    at: int,
     out: Bytes,
-) -> tuple[int, int, bool]:
-    """Writes all that is known from this place of `out` on: where it ends, f, and whether embeddings are among it.
+) -> int:
+    """Writes all columns one after the other; how many bytes they are.
 
-    (V, C), (V,), (4,), (n, M), (n, 2W), (n, 2), (n, 7), (n,), (2nE,), (2E,)
+    (2, f), (n, M), (n, 2W), (n, 2), (n, 7), (n,) → (≥ HEAD · c + 4 · all numbers,)
     """
-    for window in range(len(totals)):
-        out[at + 2 * window] = np.uint8(totals[window])
-        out[at + 2 * window + 1] = np.uint8(totals[window] >> np.uint16(8))
-    at = copied(context, out, at + 2 * len(totals))
-    clicked = np.empty((2, profile.size + 1), np.uint32)
-    filled = filled_slots(profile, clicked)
-    at = squeeze_column(clicked[1, :filled], out, squeeze_column(clicked[0, :filled], out, at))
+    at = squeeze_column(clicked[1], out, squeeze_column(clicked[0], out, 0))
     n = len(age)
     column = np.empty(n, np.uint32)
     for table in literal_unroll((content, counts, category_counts, seen)):  # they are of two types
@@ -231,11 +198,7 @@ def squeeze(
             at = squeeze_column(column, out, at)
     for i in range(n):
         column[i] = np.uint32(age[i])
-    at = squeeze_column(column, out, at)
-    embedded = not (blank(embedding) and blank(reader_embedding))
-    if embedded:
-        at = copied(reader_embedding, out, copied(embedding, out, at))
-    return at, filled, embedded
+    return squeeze_column(column, out, at)
 
 
 @kernel(INT, reads("u1", 1), INT, writes("u4", 2))
