@@ -103,29 +103,47 @@ def observe(catalogue: Catalogue, reader: Reader, rows: Ints, context: Context, 
     """
     second = epoch(now)
     catalogue.advance(second)
-    n, clicked = len(rows), reader.click_rows
-    page = catalogue.row(context.article_id) if context.article_id else None
-    articles, halves = catalogue.content, catalogue.embedding.view(np.uint16)
+    clicked = reader.click_rows
+    age, content, counts, category_counts, embedding = of_articles(catalogue, rows, second)
     profile, totals = np.empty((V, catalogue.slots), np.uint16), np.empty(V, np.uint16)
-    age, content, counts = np.empty(n, np.int32), np.empty((n, articles.shape[1]), np.uint16), np.empty((n, 2 * W), np.uint32)
-    category_counts, seen = np.empty((n, 2), np.uint32), np.empty((n, 7), np.uint16)
-    embedding, mean_embedding = np.empty((n, halves.shape[1]), np.uint16), np.empty(halves.shape[1], np.float32)
-    gather(
-        catalogue.times,
-        articles,
-        catalogue.counts,
-        catalogue.category,
-        catalogue.category_counts,
-        halves,
-        rows,
-        second,
-        age,
-        content,
-        counts,
-        category_counts,
-        embedding,
+    click_profile(catalogue.content, clicked, reader.click_times, second, READER_SECONDS, profile, totals)
+    return Observation(
+        reader=profile,
+        reader_totals=totals,
+        context=of_context(context, now),
+        content=content,
+        counts=counts,
+        category_counts=category_counts,
+        seen=seen(catalogue, reader, rows, clicked, context),
+        age=age,
+        embedding=embedding,
+        reader_embedding=mean_embedding(catalogue, clicked[-RECENT:]),
     )
-    click_profile(articles, clicked, reader.click_times, second, READER_SECONDS, profile, totals)
+
+
+def of_articles(
+    catalogue: Catalogue, rows: Ints, second: int
+) -> tuple[Ints, NDArray[np.uint16], NDArray[np.uint32], NDArray[np.uint32], NDArray[np.float16]]:
+    """Age, content, counts, category's counts and embedding of these articles.  (n,), (n, M), (n, 2W), (n, 2), (n, E)"""
+    n, halves = len(rows), catalogue.embedding.view(np.uint16)
+    age, content = np.empty(n, np.int32), np.empty((n, catalogue.content.shape[1]), np.uint16)
+    counts, category_counts = np.empty((n, 2 * W), np.uint32), np.empty((n, 2), np.uint32)
+    embedding = np.empty((n, halves.shape[1]), np.uint16)
+    articles = catalogue.times, catalogue.content, catalogue.counts, catalogue.category, catalogue.category_counts, halves
+    gather(*articles, rows, second, age, content, counts, category_counts, embedding)
+    return age, content, counts, category_counts, embedding.view(np.float16)
+
+
+def of_context(context: Context, now: datetime) -> NDArray[np.uint8]:
+    """Hour bin, weekday, device slot, surface slot.  (4,)"""
+    place = slot(context.device, DEVICES), slot(context.surface, SURFACES)
+    return np.frombuffer(bytes((now.hour * HOURS // 24, now.weekday(), *place)), np.uint8)
+
+
+def seen(catalogue: Catalogue, reader: Reader, rows: Ints, clicked: Ints, context: Context) -> NDArray[np.uint16]:
+    """What each candidate has to do with this reader and with the page that the list stands on.  (n, 7), as logged"""
+    page = catalogue.row(context.article_id) if context.article_id else None
+    found = np.empty((len(rows), 7), np.uint16)
     relations(
         *reader.shown,
         *reader.read,
@@ -135,24 +153,16 @@ def observe(catalogue: Catalogue, reader: Reader, rows: Ints, context: Context, 
         clicked[-LATEST:],
         -1 if page is None else page,
         rows,
-        seen,
+        found,
     )
-    mean_of_halves(halves, clicked[-RECENT:], mean_embedding)
-    return Observation(
-        reader=profile,
-        reader_totals=totals,
-        context=np.frombuffer(
-            bytes((now.hour * HOURS // 24, now.weekday(), slot(context.device, DEVICES), slot(context.surface, SURFACES))),
-            np.uint8,
-        ),
-        content=content,
-        counts=counts,
-        category_counts=category_counts,
-        seen=seen,
-        age=age,
-        embedding=embedding.view(np.float16),
-        reader_embedding=mean_embedding.astype(np.float16),
-    )
+    return found
+
+
+def mean_embedding(catalogue: Catalogue, clicked: Ints) -> NDArray[np.float16]:
+    """Mean of the embeddings of these clicks, zeros without any.  (E,)"""
+    mean = np.empty(catalogue.embedding.shape[1], np.float32)
+    mean_of_halves(catalogue.embedding.view(np.uint16), clicked, mean)
+    return mean.astype(np.float16)
 
 
 def measure(observation: Observation, config: Config) -> Measured:

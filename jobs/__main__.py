@@ -37,17 +37,20 @@ app.add_typer(keys_app, name="keys")
 console = Console(highlight=False, soft_wrap=True)
 
 
-def run_job(job: Job, *, extends: bool = False) -> None:
+def run_job(job: Job, *, extends: bool = False, niceness: int = 0) -> None:
     """Runs a job once and tells its outcome.
 
     Args:
         extends: it goes on from the newest version, whose hyper-parameters hold unless the operator sets others
+        niceness: of this process while it does
     """
     from jobs import line, runner
+    from jobs.priority import step_aside
 
     async def work() -> None:
         settings = Settings()
         async with open_store(settings) as engine:
+            step_aside(niceness)
             config = await line.configuration(engine, settings) if extends else settings.config()
             outcome = await runner.run(engine, job, config, utc_now)
         match outcome:
@@ -66,13 +69,15 @@ def run_job(job: Job, *, extends: bool = False) -> None:
 def schedule() -> None:
     """Be a learner: minor and major updates at their periods, until SIGTERM. Any number may run; one learns."""
     from jobs import scheduler
+    from jobs.priority import step_aside
     from jobs.settings import LearnerSettings
 
     async def work() -> None:
-        settings = Settings()
+        settings, own = Settings(), LearnerSettings()
         logs.configure(settings.log_level)
         async with open_store(settings, settings.start_timeout) as engine:
-            learner = scheduler.Learner(engine, settings.config(), LearnerSettings(), utc_now)
+            step_aside(own.niceness)  # not before: a PostgreSQL that is started here is no learner
+            learner = scheduler.Learner(engine, settings.config(), own, utc_now)
             await scheduler.serve(learner)
 
     asyncio.run(work())
@@ -91,9 +96,10 @@ def major_retrain() -> None:
     """Retrain over replay, now."""
     from jobs.major_retrain import major_retrain as job
     from jobs.progress import steps
+    from jobs.settings import LearnerSettings
 
     with steps("training") as advance:
-        run_job(job(advance), extends=True)
+        run_job(job(advance), extends=True, niceness=LearnerSettings().niceness)
 
 
 @app.command()

@@ -12,6 +12,13 @@ class LearnerSettings(BaseSettings):
     threads: int = Field(
         1, alias="DRN_LEARNER_THREADS", ge=1, description="of one update: these networks are too small to gain from more"
     )
+    niceness: int = Field(
+        10,
+        alias="DRN_LEARNER_NICENESS",
+        ge=0,
+        le=19,
+        description="of learning, so that serving goes first on cores that both use",
+    )
     keep_weight_days: int = Field(
         7, alias="DRN_KEEP_WEIGHT_DAYS", ge=1, description="days for which versions that have served keep their weights"
     )
