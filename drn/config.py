@@ -95,9 +95,6 @@ class Config:
     eta: float = parameter(0.05, "η", f"{DRN} Eq. 8, Table 3", low=0, high=1)
     guided_rate: float = parameter(1e-3, "", "learning rate of the guided explore network (Adam)", low=0)
     guided_batch: int = parameter(8, "", "impressions per gradient step of the guided explore network", low=1)
-    guided_halving: int = parameter(
-        200, "", "lists of replay that a major update has learned from after which guided_rate is halved", low=1
-    )
     guided_noise: float = parameter(0.0, "", "relative random noise added to a guided explore network when it is opened", low=0)
     duel_window: int = parameter(200, "", "settled impressions after which a guided duel may be decided", low=1)
     duel_loss_z: float = parameter(-1.5, "", "a guided explore network whose mean outcome has a lower z is reset", high=0)

@@ -32,24 +32,23 @@ class Preferences:
 
 
 def guided_steps(
-    explore: Weights, memory: Weights, experiences: Iterable[Experience], config: Config, retrained_on: int = 0
+    explore: Weights, memory: Weights, experiences: Iterable[Experience], config: Config, share: float = 1.0
 ) -> tuple[Weights, Weights]:
     """One Adam step per `guided_batch` lists that hold a preference, in order.  → (explore', memory')
 
     The last batch may be smaller than the others. What a major update has found from many lists, steps that suit learning from
-    nothing would undo: the rate is halved by its first `guided_halving` lists, and falls as their number grows; one-hot
-    properties then learn at their share of it, as in a major update.
+    nothing would undo, so they are as much smaller as fewer lists come until the next one; one-hot properties then learn at
+    their share of the rate, as in a major update.
 
     Lists that were not drawn from the mixture are passed over: without chance in the order nothing tells position from
     preference.
 
     Args:
-        retrained_on: how many lists of replay the newest major update had learned from
+        share: of all that a major update has learned from, and of what comes until the next one, the latter: 1 before the first
     """
     params = to_tensors(explore)
     learned = {name: tensor.requires_grad_() for name, tensor in params.items() if moves(name)}
-    rate = config.guided_rate / (1 + retrained_on / config.guided_halving)
-    optimiser = Adam(learned, rate, memory, table_shares(learned, config) if retrained_on else None)
+    optimiser = Adam(learned, share * config.guided_rate, memory, table_shares(learned, config) if share < 1 else None)
     for batch in batches(preferences(experiences, config), config.guided_batch):
         loss = pairwise_loss(params, batch, config.activation)
         gradients = dict(zip(learned, torch.autograd.grad(loss, list(learned.values())), strict=True))

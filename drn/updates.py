@@ -27,7 +27,7 @@ from drn.statistics import chances, reader_units
 from drn.transitions import Experience, experience
 from drn.types import ClosedImpression, DuelState, Model, Verdict, VersionKind, Weights
 from drn.verdicts import follow, watch
-from drn.versions import RETRAINED_ON, Version
+from drn.versions import NEW_SHARE, RETRAINED_ON, Version
 
 MAJOR_STREAM = 1  # keeps the draws of a major update apart from those of the version it starts from
 ES_FIRST = "es.first"  # memory: mean outcome of the first of two antithetic directions, while the second is served
@@ -71,6 +71,7 @@ class Retrained:
     accepted: bool  # whether it passed its gate
     base_id: int
     lists: int  # of replay that taught it something
+    new: int  # of these, since a major update ago
 
 
 def minor_update(head: Version, closed: Sequence[ClosedImpression], config: Config, now: datetime) -> MinorUpdate:
@@ -91,7 +92,7 @@ def minor_update(head: Version, closed: Sequence[ClosedImpression], config: Conf
     version_id = head.id + 1
     duel = watched(head.duel, speaking, settled)
     experiences = (experience(one, config, now) for one in closed)
-    step = learn(head.model, duel, experiences, [one.outcome for one in settled], config, version_id, head.retrained_on)
+    step = learn(head.model, duel, experiences, [one.outcome for one in settled], config, version_id, head.new_share)
     version = Version(
         id=version_id,
         parent_id=head.id,
@@ -108,6 +109,7 @@ def minor_update(head: Version, closed: Sequence[ClosedImpression], config: Conf
             "settled": float(len(settled)),
             "outcome": float(sum(one.outcome for one in settled)),
             RETRAINED_ON: float(head.retrained_on),
+            NEW_SHARE: head.new_share,
         },
         holdback=carry_on(settle_held_back(head.holdback, closed, config), version_id, config, now),
     )
@@ -146,7 +148,7 @@ def learn(
     outcomes: Sequence[float],
     config: Config,
     version_id: int,
-    retrained_on: int = 0,
+    new_share: float = 1.0,
 ) -> Step:
     """Judges the duel, acts on the verdict and, for a guided explore network, follows the feedback.
 
@@ -154,7 +156,7 @@ def learn(
         experiences: in the order of the log; only 'guided' looks at them, once
         outcomes: of the impressions that have a say in this duel
         version_id: of the version that this leads to; seeds its draws, and names the duel if a new one begins
-        retrained_on: how many lists of replay the networks' newest major update had learned from
+        new_share: see `Version.new_share`
     """
     judged, verdict = judge(duel, outcomes, config)
     if verdict is not Verdict.UNDECIDED:
@@ -163,7 +165,7 @@ def learn(
     else:
         duel = judged
     if config.direction == "guided":
-        explore, memory = guided_steps(model.explore, model.memory, experiences, config, retrained_on)
+        explore, memory = guided_steps(model.explore, model.memory, experiences, config, new_share)
         model = Model(model.current, explore, memory)
     return Step(model, duel, verdict, judged)
 
@@ -216,7 +218,7 @@ def drawn(base: Version, replay: Replay, config: Config, now: datetime) -> Draws
 def trained(base: Version, replay: Replay, draws: Draws, config: Config, progress: Progress | None = None) -> Retrained:
     """The major update on what was drawn; see `major_update`."""
     weights, metrics, accepted = train(base.model.current, replay, draws, config, progress)
-    return Retrained(weights, metrics, accepted, base.id, int(metrics["usable"]))
+    return Retrained(weights, metrics, accepted, base.id, len(draws.usable), draws.new)
 
 
 def publish_retrained(retrained: Retrained, base: Version, head: Version, config: Config, at: datetime) -> Version:
@@ -250,7 +252,12 @@ def publish_retrained(retrained: Retrained, base: Version, head: Version, config
         watermark=head.watermark,
         config=config,
         schema=head.schema,
-        metrics={**retrained.metrics, "base": float(base.id), RETRAINED_ON: float(retrained.lists)},
+        metrics={
+            **retrained.metrics,
+            "base": float(base.id),
+            RETRAINED_ON: float(retrained.lists),
+            NEW_SHARE: retrained.new / (retrained.new + retrained.lists),
+        },
         holdback=head.holdback,
     )
 

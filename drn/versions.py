@@ -16,6 +16,7 @@ from drn.holdback import begin
 from drn.model import initial_weights
 from drn.types import DuelState, HoldbackState, Model, VersionKind
 
+NEW_SHARE = "new_share"  # metric: see `Version.new_share`
 RETRAINED_ON = "retrained_on"  # metric: lists of replay that the newest major update under a version's networks had learned from
 
 
@@ -41,6 +42,13 @@ class Version:
         return int(self.metrics.get(RETRAINED_ON, 0))
 
     @property
+    def new_share(self) -> float:
+        """n / (n + m): m lists the newest major update under these networks had learned from, of which n had come since a
+        major update ago, as many as are expected until the next one. 1 before the first one.
+        """
+        return float(self.metrics.get(NEW_SHARE, 1.0))
+
+    @property
     def tau(self) -> float:
         """τ of this version's lists: grows to `tau_trained` as major updates have more to learn from.
 
@@ -64,6 +72,7 @@ class Version:
             "duel": asdict(self.duel),
             "watermark": self.watermark,
             "retrained_on": self.retrained_on,
+            "new_share": self.new_share,
             "holdback": asdict(self.holdback),
         }
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
@@ -120,7 +129,7 @@ def rollback(head: Version, target: Version, at: datetime) -> Version:
         watermark=head.watermark,
         config=head.config,
         schema=head.schema,
-        metrics={"target": float(target.id), RETRAINED_ON: float(target.retrained_on)},
+        metrics={"target": float(target.id), RETRAINED_ON: float(target.retrained_on), NEW_SHARE: target.new_share},
         holdback=begin(version_id, at),
     )
 

@@ -255,7 +255,7 @@ def test_a_duel_that_heard_nothing_goes_on():
 
 BASE = Model(tiny(1.0), tiny(1.5), freeze({"step": np.ones(1, np.float32)}))
 HEAD = Model(tiny(1.2), tiny(2.0), freeze({"step": np.full(1, 5, np.float32)}))
-TRAINED = Retrained(tiny(4.0), {"loss": 0.5}, accepted=True, base_id=3, lists=70)
+TRAINED = Retrained(tiny(4.0), {"loss": 0.5}, accepted=True, base_id=3, lists=70, new=10)
 
 
 def published(first: Version, **changes: object) -> Version:
@@ -272,16 +272,18 @@ def test_minor_updates_that_landed_meanwhile_are_applied_on_top(first, gate):
     assert version.model.memory["step"] == 5
     assert (version.id, version.parent_id, version.kind, version.watermark) == (7, 6, VersionKind.MAJOR, 77)
     assert version.duel == first.duel  # both networks moved alike, so what their readers said still stands
-    assert version.metrics == {"loss": 0.5, "base": 3.0, "retrained_on": 70.0}
+    assert version.metrics == {"loss": 0.5, "base": 3.0, "retrained_on": 70.0, "new_share": 0.125}
 
 
 def test_how_much_majors_have_learned_goes_along_the_line(first):
     """70 lists of replay, through minor updates and a rollback to what they had led to; a rollback to before forgets them."""
-    assert first.retrained_on == 0
+    assert (first.retrained_on, first.new_share) == (0, 1.0)
     major = published(first)
-    assert major.retrained_on == 70
-    assert rollback(replace(major, id=9), major, NOON).retrained_on == 70
-    assert rollback(replace(major, id=9), replace(first, model=BASE), NOON).retrained_on == 0
+    assert (major.retrained_on, major.new_share) == (70, 0.125)
+    back = rollback(replace(major, id=9), major, NOON)
+    assert (back.retrained_on, back.new_share) == (70, 0.125)
+    before = rollback(replace(major, id=9), replace(first, model=BASE), NOON)
+    assert (before.retrained_on, before.new_share) == (0, 1.0)
 
 
 def test_with_the_duel_gate_readers_decide(first):

@@ -85,7 +85,7 @@ def test_a_rollback_is_a_new_version_with_old_weights_that_learns_nothing_twice(
     assert digest(back.model.explore) == digest(target.model.current)
     assert back.duel == DuelState(id=4)
     assert not back.model.memory
-    assert back.metrics == {"target": 2.0, "retrained_on": 0.0}
+    assert back.metrics == {"target": 2.0, "retrained_on": 0.0, "new_share": 1.0}
 
 
 def test_weights_of_other_features_or_layers_do_not_come_back():
