@@ -14,6 +14,7 @@ Profile: TypeAlias = Literal["default", "demo", "paper"]
 
 DRN = "Zheng et al., WWW 2018"
 PDGD = "Oosterhuis & de Rijke, CIKM 2018"
+RETIRED = ("guided_halving",)  # hyper-parameters that stored versions still name, and nothing looks at any more
 MOST_CONTENT_SLOTS = 13_107  # a reader's counts of them in five windows are numbered with 16 bits in the log
 
 
@@ -194,7 +195,7 @@ class Config:
     @classmethod
     def from_json(cls, text: str) -> "Config":
         """Reads what `to_json` wrote, at any time: before there was `list_pooling` networks had none, and τ did not change."""
-        stored = json.loads(text)
+        stored = {name: value for name, value in json.loads(text).items() if name not in RETIRED}
         values = {"list_pooling": "none", "tau_trained": stored["tau"], **stored}
         for name in ("advantage_layers", "value_layers"):
             values[name] = tuple(values[name])

@@ -88,7 +88,7 @@ def raw_features(
     windows = len(totals)
     crossed, w = len(group_ends) * windows, counts.shape[1] // 2
     fit = group_ends[-1] == columns and out.shape == (2 * crossed + 3 * w + 10, n)
-    if windows > 8 or not fit or min(len(counts), len(category_counts), len(seen), len(age)) < n:
+    if windows > 8 or len(profile) != windows or not fit or min(len(counts), len(category_counts), len(seen), len(age)) < n:
         raise InvalidInput("the observation's arrays do not fit each other")
     matches, seen_rows, count_rows = out[:crossed], out[crossed : crossed + 4], out[crossed + 4 : crossed + 3 * w + 6]
     interests, likenesses = out[-4 - crossed : -4], out[-4:]
@@ -164,6 +164,8 @@ def reader_features(
         out: filled here.  (R,)
     """
     windows, slots = profile.shape
+    if len(context) != len(context_offsets):
+        raise InvalidInput("a context is as many slots as there are offsets")
     out[windows * (slots + 1) :] = 0
     for window in range(windows):
         clicks = np.float32(totals[window]) + interest_prior
@@ -200,7 +202,7 @@ def relative_features(
     profile: NDArray[np.uint16],
     totals: NDArray[np.uint16],
     context: NDArray[np.uint8],
-    age: int,
+    age_row: int,
     context_offsets: NDArray[np.int64],
     context_size: int,
     interest_prior: float,
@@ -214,12 +216,14 @@ def relative_features(
     Args:
         values: the features.  (F, n)
         keys: of those whose places are wanted, sorted.  (P, n)
-        age: the row of `values` that has ages.
+        age_row: that of `values` which has ages.
         below (P, n), mean (F,), scale (F,), reader (R,): filled here.
     """
     places(keys, below)
     moments(values, mean, scale)
-    reader_features(profile, totals, context, mean[age], values.shape[1], context_offsets, context_size, interest_prior, reader)
+    reader_features(
+        profile, totals, context, mean[age_row], values.shape[1], context_offsets, context_size, interest_prior, reader
+    )
 
 
 @kernel(VOID, reads("f4", 2), reads("f4", 1), reads("f4", 1), writes("f4", 2))

@@ -32,7 +32,7 @@ class Preferences:
 
 
 def guided_steps(
-    explore: Weights, memory: Weights, experiences: Iterable[Experience], config: Config, share: float = 1.0
+    explore: Weights, memory: Weights, experiences: Iterable[Experience], config: Config, new_share: float = 1.0
 ) -> tuple[Weights, Weights]:
     """One Adam step per `guided_batch` lists that hold a preference, in order.  → (explore', memory')
 
@@ -44,11 +44,11 @@ def guided_steps(
     preference.
 
     Args:
-        share: of all that a major update has learned from, and of what comes until the next one, the latter: 1 before the first
+        new_share: see `Version.new_share`
     """
     params = to_tensors(explore)
     learned = {name: tensor.requires_grad_() for name, tensor in params.items() if moves(name)}
-    optimiser = Adam(learned, share * config.guided_rate, memory, table_shares(learned, config) if share < 1 else None)
+    optimiser = Adam(learned, new_share * config.guided_rate, memory, table_shares(learned, config) if new_share < 1 else None)
     for batch in batches(preferences(experiences, config), config.guided_batch):
         loss = pairwise_loss(params, batch, config.activation)
         gradients = dict(zip(learned, torch.autograd.grad(loss, list(learned.values())), strict=True))

@@ -1,4 +1,4 @@
-"""Loops over candidates that numpy has no single word for, compiled by numba. What a decision costs is here (decision 0010).
+"""How loops that numpy has no single word for are compiled by numba (decision 0010), and those that several modules share.
 
 A kernel is a function of its arguments alone: numba freezes the globals that it sees and keeps the machine code on disk, so
 a constant of another module would go stale, and so would a kernel of another module; `prefetch`, a hint, may. A kernel is

@@ -38,7 +38,7 @@ def gather(
     category_counts_out: NDArray[np.uint32],
     embedding_out: NDArray[np.uint16],
 ) -> None:
-    """What is known of articles at `now` (epoch seconds), whoever reads them. One loop, which waits for all tables at once.
+    """What is known of articles at `now` (epoch seconds), whoever reads them. In one loop, to wait for several tables at once.
 
     Args:
         times (rows, 3; when it was published is the first), content (rows, M), counts (rows, 2W), category (rows,),

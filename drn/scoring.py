@@ -205,7 +205,7 @@ def fingerprint(numbers: NDArray[np.uint32]) -> Any:
         z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
         z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
         total += z ^ (z >> np.uint64(31))
-    return total | np.uint64(1)
+    return total if total else np.uint64(1)
 
 
 @kernel(VOID, reads("f4", 1), reads("f4", 2), writes("u8", 1), writes("f4", 2), writes("f4", 1))

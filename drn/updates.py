@@ -71,7 +71,7 @@ class Retrained:
     accepted: bool  # whether it passed its gate
     base_id: int
     lists: int  # of replay that taught it something
-    new: int  # of these, since a major update ago
+    new: int  # of these, since a major update ago; at least 1
 
 
 def minor_update(head: Version, closed: Sequence[ClosedImpression], config: Config, now: datetime) -> MinorUpdate:

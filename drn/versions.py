@@ -17,6 +17,7 @@ from drn.model import initial_weights
 from drn.types import DuelState, HoldbackState, Model, VersionKind
 
 NEW_SHARE = "new_share"  # metric: see `Version.new_share`
+HALVING = 200  # lists: n of versions that did not keep it
 RETRAINED_ON = "retrained_on"  # metric: lists of replay that the newest major update under a version's networks had learned from
 
 
@@ -45,8 +46,12 @@ class Version:
     def new_share(self) -> float:
         """n / (n + m): m lists the newest major update under these networks had learned from, of which n had come since a
         major update ago, as many as are expected until the next one. 1 before the first one.
+
+        It was not kept at first; 200 lists are then what guided steps were halved by. With the gate 'duel' it holds from a major
+        update on, whatever its readers decide.
         """
-        return float(self.metrics.get(NEW_SHARE, 1.0))
+        before = HALVING / (HALVING + self.retrained_on)
+        return float(self.metrics.get(NEW_SHARE, before))
 
     @property
     def tau(self) -> float:

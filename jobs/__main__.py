@@ -37,12 +37,12 @@ app.add_typer(keys_app, name="keys")
 console = Console(highlight=False, soft_wrap=True)
 
 
-def run_job(job: Job, *, extends: bool = False, niceness: int = 0) -> None:
+def run_job(job: Job, *, extends: bool = False, niceness: int | None = None) -> None:
     """Runs a job once and tells its outcome.
 
     Args:
         extends: it goes on from the newest version, whose hyper-parameters hold unless the operator sets others
-        niceness: of this process while it does
+        niceness: of this process while it does; None: as it is
     """
     from jobs import line, runner
     from jobs.priority import step_aside
@@ -50,7 +50,8 @@ def run_job(job: Job, *, extends: bool = False, niceness: int = 0) -> None:
     async def work() -> None:
         settings = Settings()
         async with open_store(settings) as engine:
-            step_aside(niceness)
+            if niceness is not None:
+                step_aside(niceness)
             config = await line.configuration(engine, settings) if extends else settings.config()
             outcome = await runner.run(engine, job, config, utc_now)
         match outcome:

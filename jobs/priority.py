@@ -1,6 +1,7 @@
 """Learning goes after serving where both share a machine."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 THREADS = Path("/proc/self/task")
@@ -14,4 +15,5 @@ def step_aside(niceness: int) -> None:
     """
     threads = [int(each.name) for each in THREADS.iterdir()] if THREADS.exists() else [0]  # Linux has a niceness for each
     for thread in threads:
-        os.setpriority(os.PRIO_PROCESS, thread, max(niceness, os.getpriority(os.PRIO_PROCESS, thread)))
+        with suppress(ProcessLookupError):  # it may have ended by now
+            os.setpriority(os.PRIO_PROCESS, thread, max(niceness, os.getpriority(os.PRIO_PROCESS, thread)))

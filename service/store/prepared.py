@@ -17,7 +17,7 @@ Parameter: TypeAlias = str | bytes | None
 """A value as PostgreSQL writes it, or in its binary form; None for NULL."""
 Rows: TypeAlias = list[tuple[bytes, ...]]
 """What a statement returned, as PostgreSQL writes it; none of it is NULL."""
-DONE = (ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK)
+SUCCESS = (ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK)
 
 
 class Prepared:
@@ -55,14 +55,20 @@ async def answer(connection: Connection) -> Rows:
     Raises:
         psycopg.Error: it failed.
     """
-    found = await result(connection)
-    await result(connection)  # None: that was all
-    found = good(connection, found)
+    found = good(connection, await everything(connection))
     columns = range(found.nfields)
     return [tuple([cast("bytes", found.get_value(row, column)) for column in columns]) for row in range(found.ntuples)]
 
 
-async def result(connection: Connection) -> PGresult | None:
+async def everything(connection: Connection) -> PGresult | None:
+    """The last that PostgreSQL says of a statement, once all of it is there: a commit that fails is an error behind a result."""
+    found = None
+    while (more := await next_result(connection)) is not None:
+        found = more
+    return found
+
+
+async def next_result(connection: Connection) -> PGresult | None:
     """What PostgreSQL says next, once it is there; None after that.
 
     Nearly always all that was sent fits into the socket at once, so this is all that there is to wait for; the driver's own wait
@@ -81,29 +87,29 @@ async def readable(socket: int) -> None:
     """Waits for something to read."""
     loop = asyncio.get_running_loop()
     ready = loop.create_future()
-    loop.add_reader(socket, done, ready)
+    loop.add_reader(socket, wake, ready)
     try:
         await ready
     finally:
         loop.remove_reader(socket)
 
 
-def done(ready: asyncio.Future[None]) -> None:
+def wake(ready: asyncio.Future[None]) -> None:
     if not ready.done():  # it may be cancelled
         ready.set_result(None)
 
 
-def good(connection: Connection, result: PGresult | None) -> PGresult:
+def good(connection: Connection, found: PGresult | None) -> PGresult:
     """The result, if it is none of an error.
 
     Raises:
         psycopg.Error: it is one, or the connection is lost.
     """
-    if result is None:
+    if found is None:
         raise psycopg.OperationalError("the connection is lost")
-    if result.status not in DONE:
-        raise error_from_result(result, encoding=connection.info.encoding)
-    return result
+    if found.status not in SUCCESS:
+        raise error_from_result(found, encoding=connection.info.encoding)
+    return found
 
 
 def encoded(parameters: Sequence[Parameter]) -> tuple[list[bytes | None], list[int]]:

@@ -54,3 +54,12 @@ async def test_every_connection_prepares_it_anew(connection: Connection, databas
         await statement.rows(connection, ())
     async with await psycopg.AsyncConnection.connect(libpq_url(database_url), autocommit=True) as another:
         assert await statement.rows(another, ()) == await statement.rows(another, ()) == [(b"1",)]
+
+
+async def test_a_commit_that_fails_is_an_error(connection: Connection) -> None:
+    """The row is there, then the transaction ends, and with it what was put off until then."""
+    await connection.execute("CREATE TEMPORARY TABLE numbers (n int UNIQUE DEFERRABLE INITIALLY DEFERRED)")
+    statement = Prepared("twice", "INSERT INTO numbers VALUES ($1::int), ($1::int) RETURNING n")
+    for _ in range(2):
+        with pytest.raises(psycopg.errors.UniqueViolation):
+            await statement.rows(connection, ("1",))

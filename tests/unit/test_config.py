@@ -60,5 +60,10 @@ def test_a_version_from_before_tau_grew_draws_its_lists_as_it_did() -> None:
     assert Config.from_json(json.dumps(stored)) == Config(tau=5.0, tau_trained=5.0)
 
 
+def test_a_hyper_parameter_that_is_gone_stays_behind() -> None:
+    stored = json.loads(Config().to_json()) | {"guided_halving": 200}
+    assert Config.from_json(json.dumps(stored)) == Config()
+
+
 def test_every_hyper_parameter_is_checked() -> None:
     assert [spec.name for spec in fields(Config) if spec.type not in FORMS and spec.name not in CHOICES] == []

@@ -63,7 +63,7 @@ def test_after_a_retraining_steps_are_small_and_properties_move_by_their_share(s
     """The first step of Adam goes by the rate itself, whatever the gradient: here half of it."""
     slots = {f"{group}_slots": 1 for group in ("provider", "category", "topic", "entity", "word")}  # SHAPE's five
     config = replace(CONFIG, guided_rate=1e-3, table_rate=0.1, **slots)
-    after, _ = guided_steps(start, {}, taught(4), config, share=0.5)
+    after, _ = guided_steps(start, {}, taught(4), config, new_share=0.5)
     assert np.abs(after["advantage.dense"] - start["advantage.dense"]).max() == pytest.approx(5e-4, rel=1e-2)
     by_slot = np.abs(after["advantage.content"] - start["advantage.content"]).max(axis=1)
     assert by_slot == pytest.approx([5e-4, 5e-4, 5e-4, 5e-5, 5e-5], rel=1e-2)  # entities and words are seldom met

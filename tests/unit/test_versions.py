@@ -115,6 +115,12 @@ def test_lists_are_drawn_with_less_chance_the_more_the_network_was_retrained_on(
     assert [replace(version, metrics={RETRAINED_ON: lists}).tau for lists in (400, 1_600)] == [5.5, 7.0]
 
 
+def test_a_version_that_kept_no_share_was_retrained_on_all_the_same():
+    version = initial_version(SMALL, NOON)
+    assert version.new_share == 1.0
+    assert replace(version, metrics={RETRAINED_ON: 600}).new_share == 0.25
+
+
 @pytest.mark.parametrize("change", [{"tau": 9.0}, {"tau": 3.0, "gate": "duel"}])
 def test_chance_stays_as_it_is_where_it_is_less_already_or_readers_have_not_decided(change):
     config = replace(SMALL, tau_trained=8.0, **change)
