@@ -6,6 +6,8 @@ from numpy.typing import NDArray
 from drn.kernels import BOOL, INT, VOID, kernel, prefetch, reads, writes
 from drn.types import Floats, Ints
 
+SPREAD = 2_654_435_769  # 2³² by the golden ratio: rows that follow each other come to lie apart (Knuth, TAOCP 3, §6.4)
+
 
 @kernel(
     VOID,
@@ -100,24 +102,21 @@ def click_profile(
 @kernel(VOID, reads("i4", 1), reads("u2", 1), reads("i4", 1), INT, writes("u2", 2))
 def counts_of(known: Ints, counts: NDArray[np.uint16], rows: Ints, column: int, out: NDArray[np.uint16]) -> None:
     """The counts of these rows, 0 where a row is not known; known ones are distinct.  (u,), (u,), (n,) → a column of `out`"""
-    n = len(rows)
-    out[:, column] = 0
-    # A hash table of the rows, with so many free places that nearly all of what is known is seen at once to be none of them.
-    places = 16
-    while places < 16 * n:
-        places *= 2
-    table = np.full(places, -1, np.int32)
-    for i in range(n):
-        place = rows[i] & (places - 1)
-        while table[place] >= 0:
-            place = (place + 1) & (places - 1)
-        table[place] = i
+    shift = 30
+    while 1 << (32 - shift) < 2 * len(known):
+        shift -= 1
+    places = 1 << (32 - shift)
+    table = np.full(places, -1, np.int32)  # a hash table of indices: halving intervals is a branch guessed wrong at each step
     for index in range(len(known)):
-        place = known[index] & (places - 1)
+        place = ((known[index] * SPREAD) & 0xFFFFFFFF) >> shift
         while table[place] >= 0:
-            if rows[table[place]] == known[index]:
-                out[table[place], column] = counts[index]
             place = (place + 1) & (places - 1)
+        table[place] = index
+    for i in range(len(rows)):
+        place = ((rows[i] * SPREAD) & 0xFFFFFFFF) >> shift
+        while table[place] >= 0 and known[table[place]] != rows[i]:
+            place = (place + 1) & (places - 1)
+        out[i, column] = counts[table[place]] if table[place] >= 0 else 0
 
 
 @kernel(VOID, reads("u2", 2), reads("i4", 1), reads("i4", 1), INT, INT, writes("u2", 2))

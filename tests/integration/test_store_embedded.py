@@ -15,9 +15,10 @@ import pytest
 from service.store import embedded
 
 START = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
 from service.store import embedded
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs inherit that it is ignored
 server = embedded.start(Path(sys.argv[1]), settings=embedded.SCRATCH)
 try:
     print(server.pid, server.owned, flush=True)

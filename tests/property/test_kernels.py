@@ -11,7 +11,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from drn import feature_rows, folding, ids, interleaving, kernels, observation_rows, readers, scoring
 from drn.feature_rows import moments, places, standardise, z_scores
 from drn.kernels import sorted_keys
-from drn.observation_rows import likeness, mean_of_halves, products
+from drn.observation_rows import counts_of, likeness, mean_of_halves, products
 
 # Few different values, so that many are equal.
 FEATURES = arrays(
@@ -88,6 +88,19 @@ def test_likeness_is_the_cosine_of_sets(articles: list[set[int]], clicks: list[i
             int(1_000 * len(words & articles[row]) / np.sqrt(max(len(words) * len(articles[row]), 1))) for row in clicked.tolist()
         ]
         assert (last, best) == (alike[-1], max(alike)) if alike else (last, best) == (0, 0)
+
+
+@given(
+    known=st.sets(st.integers(0, 2**31 - 1) | st.integers(0, 40), max_size=60),
+    rows=st.lists(st.integers(-1, 40) | st.integers(0, 2**31 - 1), max_size=60),
+)
+def test_counts_are_those_of_a_dictionary(known: set[int], rows: list[int]) -> None:
+    """Rows may repeat, and −1 is never known."""
+    counts = {row: 1 + place for place, row in enumerate(sorted(known))}
+    found = np.full((len(rows), 2), 9, np.uint16)
+    counts_of(np.array(sorted(known), np.int32), np.array([*counts.values()], np.uint16), np.array(rows, np.int32), 1, found)
+    assert found[:, 1].tolist() == [counts.get(row, 0) for row in rows]
+    assert (found[:, 0] == 9).all()
 
 
 @pytest.mark.parametrize("module", [feature_rows, folding, ids, interleaving, kernels, observation_rows, readers, scoring])
