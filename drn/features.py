@@ -22,7 +22,7 @@ from drn.config import Config
 from drn.feature_rows import raw_features, relative_features, standardise, z_scores
 from drn.kernels import sorted_keys
 from drn.model import InputShape
-from drn.observation_rows import click_profile, gather, mean_of_halves, products, relations
+from drn.observation_rows import observe_list, products
 from drn.readers import Reader
 from drn.types import Context, Floats, Inputs, Ints, Layout, Measured, Observation
 
@@ -37,8 +37,6 @@ CONTEXT = HOURS + WEEKDAYS + DEVICES + SURFACES + 1
 CONTEXT_OFFSETS = np.array([0, HOURS, HOURS + WEEKDAYS, HOURS + WEEKDAYS + DEVICES])
 # DRN §4.1 by name: the news' click counts, the reader × news matches, the news' freshness (there among the context).
 PUBLISHED = re.compile(r"clicks_(1h|6h|24h|1w|1y)|match_.*|age")
-LATEST = 8  # newest clicks that candidates' words are compared with
-RECENT = 50  # newest clicks that the reader's mean embedding is made of
 INTEREST_PRIOR = 3.0  # clicks: a reader's first ones count as little evidence of interest
 
 
@@ -101,12 +99,41 @@ def observe(catalogue: Catalogue, reader: Reader, rows: Ints, context: Context, 
     Args:
         rows: catalogue rows of the candidates, at least one.  (n,)
     """
-    second = epoch(now)
+    n, size, second = len(rows), catalogue.embedding.shape[1], epoch(now)
+    page = catalogue.row(context.article_id) if context.article_id else None
     catalogue.advance(second)
-    clicked = reader.click_rows
-    age, content, counts, category_counts, embedding = of_articles(catalogue, rows, second)
+    age, content = np.empty(n, np.int32), np.empty((n, catalogue.content.shape[1]), np.uint16)
+    counts, category_counts = np.empty((n, 2 * W), np.uint32), np.empty((n, 2), np.uint32)
+    embedding, seen = np.empty((n, size), np.uint16), np.empty((n, 7), np.uint16)
     profile, totals = np.empty((V, catalogue.slots), np.uint16), np.empty(V, np.uint16)
-    click_profile(catalogue.content, clicked, reader.click_times, second, READER_SECONDS, profile, totals)
+    reader_embedding = np.empty(size, np.float32)
+    observe_list(
+        catalogue.times,
+        catalogue.content,
+        catalogue.counts,
+        catalogue.category,
+        catalogue.category_counts,
+        catalogue.stems,
+        catalogue.embedding.view(np.uint16),
+        catalogue.categories,
+        rows,
+        second,
+        -1 if page is None else page,
+        reader.click_rows,
+        reader.click_times,
+        *reader.shown,
+        *reader.read,
+        READER_SECONDS,
+        age,
+        content,
+        counts,
+        category_counts,
+        embedding,
+        seen,
+        profile,
+        totals,
+        reader_embedding,
+    )
     return Observation(
         reader=profile,
         reader_totals=totals,
@@ -114,55 +141,17 @@ def observe(catalogue: Catalogue, reader: Reader, rows: Ints, context: Context, 
         content=content,
         counts=counts,
         category_counts=category_counts,
-        seen=seen(catalogue, reader, rows, clicked, context),
+        seen=seen,
         age=age,
-        embedding=embedding,
-        reader_embedding=mean_embedding(catalogue, clicked[-RECENT:]),
+        embedding=embedding.view(np.float16),
+        reader_embedding=reader_embedding.astype(np.float16),
     )
-
-
-def of_articles(
-    catalogue: Catalogue, rows: Ints, second: int
-) -> tuple[Ints, NDArray[np.uint16], NDArray[np.uint32], NDArray[np.uint32], NDArray[np.float16]]:
-    """Age, content, counts, category's counts and embedding of these articles.  (n,), (n, M), (n, 2W), (n, 2), (n, E)"""
-    n, halves = len(rows), catalogue.embedding.view(np.uint16)
-    age, content = np.empty(n, np.int32), np.empty((n, catalogue.content.shape[1]), np.uint16)
-    counts, category_counts = np.empty((n, 2 * W), np.uint32), np.empty((n, 2), np.uint32)
-    embedding = np.empty((n, halves.shape[1]), np.uint16)
-    articles = catalogue.times, catalogue.content, catalogue.counts, catalogue.category, catalogue.category_counts, halves
-    gather(*articles, rows, second, age, content, counts, category_counts, embedding)
-    return age, content, counts, category_counts, embedding.view(np.float16)
 
 
 def of_context(context: Context, now: datetime) -> NDArray[np.uint8]:
     """Hour bin, weekday, device slot, surface slot.  (4,)"""
     place = slot(context.device, DEVICES), slot(context.surface, SURFACES)
     return np.frombuffer(bytes((now.hour * HOURS // 24, now.weekday(), *place)), np.uint8)
-
-
-def seen(catalogue: Catalogue, reader: Reader, rows: Ints, clicked: Ints, context: Context) -> NDArray[np.uint16]:
-    """What each candidate has to do with this reader and with the page that the list stands on.  (n, 7), as logged"""
-    page = catalogue.row(context.article_id) if context.article_id else None
-    found = np.empty((len(rows), 7), np.uint16)
-    relations(
-        *reader.shown,
-        *reader.read,
-        catalogue.category,
-        catalogue.categories,
-        catalogue.stems,
-        clicked[-LATEST:],
-        -1 if page is None else page,
-        rows,
-        found,
-    )
-    return found
-
-
-def mean_embedding(catalogue: Catalogue, clicked: Ints) -> NDArray[np.float16]:
-    """Mean of the embeddings of these clicks, zeros without any.  (E,)"""
-    mean = np.empty(catalogue.embedding.shape[1], np.float32)
-    mean_of_halves(catalogue.embedding.view(np.uint16), clicked, mean)
-    return mean.astype(np.float16)
 
 
 def measure(observation: Observation, config: Config) -> Measured:

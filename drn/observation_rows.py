@@ -1,4 +1,7 @@
-"""The loops behind `drn.features.observe`: what is known of candidates by their catalogue rows, and of one reader's past."""
+"""The loops behind `drn.features.observe`: what is known of candidates by their catalogue rows, and of one reader's past.
+
+`observe_list` is all of them in one call, because to enter a compiled loop takes as long as many of them.
+"""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -6,6 +9,8 @@ from numpy.typing import NDArray
 from drn.kernels import BOOL, INT, VOID, kernel, prefetch, reads, writes
 from drn.types import Floats, Ints
 
+LATEST = 8  # newest clicks that candidates' words are compared with
+RECENT = 50  # newest clicks that the reader's mean embedding is made of
 SPREAD = 2_654_435_769  # 2³² by the golden ratio: rows that follow each other come to lie apart (Knuth, TAOCP 3, §6.4)
 
 
@@ -192,7 +197,7 @@ def relations(
         shown, showings: what the reader was shown, and how often; distinct.  (u,), (u,)
         read, readings: the same of what they read.
         category, stems: of every article, the former below `categories`.  (rows,), (rows, STEMS)
-        clicked: rows of the newest clicks, at most eight, oldest first.  (m,)
+        clicked: rows of the reader's clicks, oldest first, of which the newest count.  (m,)
         page: the row of the page's own article, −1 without one.
         rows: (n,)
         out: filled here.  (n, 7)
@@ -202,7 +207,7 @@ def relations(
     of_category = np.zeros(categories, np.int64)
     for i in range(len(shown)):
         of_category[category[shown[i]]] += showings[i]
-    likeness(stems, rows, clicked, 3, 4, out)
+    likeness(stems, rows, clicked[max(len(clicked) - LATEST, 0) :], 3, 4, out)
     likeness(stems, rows, np.full(1 if page >= 0 else 0, page, np.int32), 5, 5, out)
     for i in range(len(rows)):
         out[i, 2] = min(of_category[category[rows[i]]], 65_535)
@@ -251,3 +256,83 @@ def products(halves: NDArray[np.uint16], weights: Floats, out: Floats) -> bool:
             total += numbers[i, component] * scaled[component]
         out[i] = total
     return True
+
+
+@kernel(
+    VOID,
+    reads("i8", 2),
+    reads("u2", 2),
+    reads("u4", 2),
+    reads("i4", 1),
+    reads("u4", 2),
+    reads("u2", 2),
+    reads("u2", 2),
+    INT,
+    reads("i4", 1),
+    INT,
+    INT,
+    reads("i4", 1),
+    reads("i8", 1),
+    reads("i4", 1),
+    reads("u2", 1),
+    reads("i4", 1),
+    reads("u2", 1),
+    reads("i8", 1),
+    writes("i4", 1),
+    writes("u2", 2),
+    writes("u4", 2),
+    writes("u4", 2),
+    writes("u2", 2),
+    writes("u2", 2),
+    writes("u2", 2),
+    writes("u2", 1),
+    writes("f4", 1),
+)
+def observe_list(
+    times: NDArray[np.int64],
+    content: NDArray[np.uint16],
+    counts: NDArray[np.uint32],
+    category: Ints,
+    category_counts: NDArray[np.uint32],
+    stems: NDArray[np.uint16],
+    embedding: NDArray[np.uint16],
+    categories: int,
+    rows: Ints,
+    now: int,
+    page: int,
+    clicked: Ints,
+    click_times: NDArray[np.int64],
+    shown: Ints,
+    showings: NDArray[np.uint16],
+    read: Ints,
+    readings: NDArray[np.uint16],
+    lengths: NDArray[np.int64],
+    age_out: Ints,
+    content_out: NDArray[np.uint16],
+    counts_out: NDArray[np.uint32],
+    category_counts_out: NDArray[np.uint32],
+    embedding_out: NDArray[np.uint16],
+    seen_out: NDArray[np.uint16],
+    profile_out: NDArray[np.uint16],
+    totals_out: NDArray[np.uint16],
+    reader_embedding_out: Floats,
+) -> None:
+    """`gather`, `relations`, `click_profile` and `mean_of_halves` of one list and its reader: nearly all of an observation."""
+    gather(
+        times,
+        content,
+        counts,
+        category,
+        category_counts,
+        embedding,
+        rows,
+        now,
+        age_out,
+        content_out,
+        counts_out,
+        category_counts_out,
+        embedding_out,
+    )
+    relations(shown, showings, read, readings, category, categories, stems, clicked, page, rows, seen_out)
+    click_profile(content, clicked, click_times, now, lengths, profile_out, totals_out)
+    mean_of_halves(embedding, clicked[max(len(clicked) - RECENT, 0) :], reader_embedding_out)

@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 
 from drn.config import Config
 from drn.folding import folded
-from drn.kernels import FLOAT, INT, UNSIGNED, VOID, kernel, prefetch, reads, writes
+from drn.kernels import BOOL, FLOAT, INT, UNSIGNED, VOID, kernel, prefetch, reads, writes
 from drn.types import Floats, Inputs, Ints, Measured, Model, Weights
 
 ACTIVATIONS = ("hardswish", "relu", "sigmoid")  # in the order of `activated`
 READERS = 10_000  # places for what their clicks add: 768 bytes each
+NO_VALUE = np.zeros((2, 1), np.float32)
+NO_BIAS, NO_ROW, NO_WEIGHTS = np.zeros((2, 0), np.float32), np.zeros((2, 0), np.float32), np.zeros((2, 0, 0), np.float32)
 OF_LIST = 33  # reader inputs, the last ones, that speak of the list and its context, and not of clicks
 
 
@@ -32,11 +34,11 @@ class Scorer:
         self._advantage = Tower("advantage", pair, config.activation)
         self._value = Tower("value", pair, config.activation) if "value.reader" in model.current else None
         towers = [tower for tower in (self._advantage, self._value) if tower is not None]
-        self._bias = np.zeros(sum(tower.width for tower in towers), np.float32)  # (2H + 2Hv,)
-        self._bias[: self._advantage.width] = self._advantage.bias
-        if self._value is not None:
-            reader = np.hstack([tower.groups.pop("reader") for tower in towers])  # (R, 2H + 2Hv)
-            self._clicks, self._of_list = ReaderParts(reader[:-OF_LIST]), reader[-OF_LIST:]
+        self._bias = np.concatenate([tower.bias for tower in towers])  # (2H + 2Hv,)
+        reader = np.hstack([tower.reader for tower in towers])  # (R, 2H + 2Hv)
+        clicks = max(len(reader) - OF_LIST, 0)
+        self._clicks, self._of_list = reader[:clicks].copy(), reader[clicks:].copy()
+        self._kept = KeptSums(reader.shape[1])
         self._parts = ArticleParts(0, self._advantage.width)
 
     def scores(self, inputs: Inputs | Measured, rows: Ints | None = None, revisions: NDArray[np.int32] | None = None) -> Floats:
@@ -46,43 +48,39 @@ class Scorer:
             rows: the candidates' catalogue rows, and
             revisions: the catalogue's content revision by row; with both, article parts are kept between calls.
         """
-        tower = self._advantage
+        tower, n = self._advantage, len(inputs.content)
         shared = self._bias.copy()  # (2H + 2Hv,)
-        if self._value is not None:
-            self._clicks.add_to(shared, inputs.reader[:-OF_LIST])
-            add_reader(inputs.reader[-OF_LIST:], self._of_list, shared)
-        n = len(inputs.content)
+        if len(inputs.reader):
+            add_reader(inputs.reader, self._clicks, self._kept.names, self._kept.sums, self._of_list, shared)
         first = tower.dense_sums(inputs, shared)  # (n, 2H)
         if rows is None or revisions is None:
             rows, revisions, parts = np.arange(n, dtype=np.int32), np.zeros(n, np.int32), ArticleParts(n, tower.width)
         else:
             parts = self._parts = self._parts.up_to(len(revisions))
-        parts.renew(rows, revisions, inputs, tower)
-        layer, mean = np.empty((2, n, tower.width // 2), np.float32), np.empty((2, 1, tower.width // 2), np.float32)
-        join_parts(first, rows, parts.sums, shared, tower.activation, layer, mean)
-        value = np.zeros((2, 1), np.float32)
-        if self._value is not None:
-            layer_of_value = shared[tower.width :].reshape(2, 1, -1)
-            activate(layer_of_value, self._value.bias.reshape(2, 1, -1), tower.activation)
-            value = self._value.outputs(layer_of_value, value)
-        return tower.outputs(layer, value, mean)
+        layer, mean = np.empty((2, n, tower.width // 2), np.float32), np.empty((2, tower.width // 2), np.float32)
+        while not join_parts(first, rows, revisions, parts.stamps, parts.sums, shared, tower.activation, layer, mean):
+            parts.renew(rows, revisions, inputs, tower)
+        return tower.outputs(layer, self._values(shared), mean)
+
+    def _values(self, shared: Floats) -> Floats:
+        """V(s) of both networks, from the sums of its first layer; 0 without that tower.  (2H + 2Hv,) → (2, 1)"""
+        if self._value is None:
+            return NO_VALUE
+        layer = shared[self._advantage.width :].reshape(2, 1, -1)
+        activate(layer, NO_BIAS, NO_ROW, NO_WEIGHTS, self._value.activation)
+        return self._value.outputs(layer, NO_VALUE)
 
 
-class ReaderParts:
+class KeptSums:
     """What readers' clicks add to the first layer. Each state of a reader has one place, which a later one may take.
 
     A place is found, and what it holds told from others, by a hash of the inputs: 64 bits, because that two readers share them
     at one place is less likely than that the memory forgets.
     """
 
-    def __init__(self, weights: Floats) -> None:
-        self._weights = weights  # (r, 2H + 2Hv)
-        self._names = np.zeros(READERS, np.uint64)  # 0 where nothing is kept
-        self._sums = np.empty((READERS, weights.shape[1]), np.float32)
-
-    def add_to(self, shared: Floats, clicks: Floats) -> None:
-        """Adds the product of the inputs with their weights.  (2H + 2Hv,), (r,)"""
-        add_kept(clicks, self._weights, self._names, self._sums, shared)
+    def __init__(self, width: int) -> None:
+        self.names = np.zeros(READERS, np.uint64)  # 0 where nothing is kept
+        self.sums = np.empty((READERS, width), np.float32)  # (READERS, 2H + 2Hv)
 
 
 class ArticleParts:
@@ -102,16 +100,12 @@ class ArticleParts:
 
     def renew(self, rows: Ints, revisions: Ints, inputs: Inputs | Measured, tower: "Tower") -> None:
         """Makes the parts of candidates whose articles have another revision by now, from their content and embedding."""
-        stale = np.empty(len(rows), np.int32)
-        count = find_stale(rows, revisions, self.stamps, stale)
-        if not count:
-            return
-        stale = stale[:count]
-        embedding, weights = np.empty((count, 0), np.float32), np.empty((0, tower.width), np.float32)
+        places = np.flatnonzero(self.stamps[rows] != revisions[rows])
+        embedding, weights = np.empty((len(places), 0), np.float32), np.empty((0, tower.width), np.float32)
         if isinstance(inputs, Measured):
-            embedding, weights = inputs.embedding[stale].astype(np.float32), tower.of_embedding(inputs)
-        make_parts(inputs.content[stale], tower.content, embedding, weights, rows[stale], self.sums)
-        self.stamps[rows[stale]] = revisions[rows[stale]]
+            embedding, weights = inputs.embedding[places].astype(np.float32), tower.of_embedding(inputs)
+        make_parts(inputs.content[places], tower.content, embedding, weights, rows[places], self.sums)
+        self.stamps[rows[places]] = revisions[rows[places]]
 
 
 class Tower:
@@ -124,14 +118,15 @@ class Tower:
         def stacked(tensor: str) -> Floats:
             return np.stack([weights[f"{name}.{tensor}"] for weights in pair])
 
-        self.groups = {group: beside(group) for group in ("reader", "content", "dense") if f"{name}.{group}" in pair[0]}
         self.activation = ACTIVATIONS.index(activation)
         self.bias = beside("bias")  # (2H,)
         self.width = len(self.bias)
-        self.dense = self.groups.get("dense")  # (D, 2H)
-        self.content = self.groups.get("content", np.zeros((0, self.width), np.float32))  # (C, 2H)
+        nothing = np.zeros((0, self.width), np.float32)
+        self.reader = beside("reader") if f"{name}.reader" in pair[0] else nothing  # (R, 2H)
+        self.content = beside("content") if f"{name}.content" in pair[0] else nothing  # (C, 2H)
+        self.dense = beside("dense") if f"{name}.dense" in pair[0] else None  # (D, 2H)
         depth = sum(tensor.startswith(f"{name}.") and tensor[len(name) + 1].isdigit() for tensor in pair[0]) // 2
-        self.hidden = [(stacked(f"{i}.weight"), stacked(f"{i}.bias")[:, None]) for i in range(1, depth + 1)]
+        self.later = [(stacked(f"{i}.weight"), stacked(f"{i}.bias")) for i in range(1, depth + 1)]  # (2, in, out), (2, out)
         self.list = stacked("list") if f"{name}.list" in pair[0] else None  # (2, H, H of the second layer)
         self.out = stacked("out.weight")  # (2, H of the last layer)
         self.out_bias = stacked("out.bias")  # (2, 1)
@@ -154,17 +149,17 @@ class Tower:
         """From the first layer to one number per candidate and network, on top of `offset`.  (2, n, H), (2, 1) → (2, n)
 
         Args:
-            mean: of the first layer over the list, where the second one looks at it.  (2, 1, H)
+            mean: of the first layer over the list, where the second one looks at it.  (2, H)
         """
-        for place, (weight, bias) in enumerate(self.hidden):
-            added = bias
-            if place == 0 and self.list is not None and mean is not None:
-                added = bias.copy()
-                add_product(mean, self.list, added)
+        for weight, bias in self.later:
             layer = product(layer, weight)
-            activate(layer, added, self.activation)
+            if mean is None or self.list is None:
+                activate(layer, bias, NO_ROW, NO_WEIGHTS, self.activation)
+            else:
+                activate(layer, bias, mean, self.list, self.activation)
+            mean = None
         out = np.empty(layer.shape[:2], np.float32)
-        last_layer(layer, self.out, self.out_bias + offset, out)
+        last_layer(layer, self.out, self.out_bias, offset, out)
         return out
 
 
@@ -187,10 +182,10 @@ def add_product(row: Floats, weight: Floats, sums: Floats) -> None:
 
 
 @kernel(VOID, reads("f4", 1), reads("f4", 2), writes("f4", 1))
-def add_reader(reader: Floats, weights: Floats, sums: Floats) -> None:
-    """Adds the reader's part of the first layers; most reader inputs are zero.  (R,), (R, 2H + 2Hv) → (2H + 2Hv,)"""
-    for i in range(len(reader)):
-        x = reader[i]
+def add_row(inputs: Floats, weights: Floats, sums: Floats) -> None:
+    """Adds the product of one row of inputs, most of which are zero.  (R,), (R, ·) → (·,)"""
+    for i in range(len(inputs)):
+        x = inputs[i]
         if x != 0:
             for unit in range(len(sums)):
                 sums[unit] += x * weights[i, unit]
@@ -208,27 +203,27 @@ def fingerprint(numbers: NDArray[np.uint32]) -> Any:
     return total if total else np.uint64(1)
 
 
-@kernel(VOID, reads("f4", 1), reads("f4", 2), writes("u8", 1), writes("f4", 2), writes("f4", 1))
-def add_kept(clicks: Floats, weights: Floats, names: NDArray[np.uint64], kept: Floats, shared: Floats) -> None:
-    """Adds the clicks' part of the first layers, as it is kept or, from now on, will be.  (r,), (r, ·), (p,), (p, ·) → (·,)"""
+@kernel(VOID, reads("f4", 1), reads("f4", 2), writes("u8", 1), writes("f4", 2), reads("f4", 2), writes("f4", 1))
+def add_reader(reader: Floats, weights: Floats, names: NDArray[np.uint64], kept: Floats, of_list: Floats, shared: Floats) -> None:
+    """Adds the reader's part of the first layers: of the clicks as it is kept or, from now on, will be, and of the list.
+
+    Args:
+        reader: (R,)
+        weights: of the first r inputs, which speak of clicks.  (r, 2H + 2Hv)
+        names, kept: what is kept.  (p,), (p, 2H + 2Hv)
+        of_list: the weights of the others.  (R − r, 2H + 2Hv)
+        shared: changed here.  (2H + 2Hv,)
+    """
+    clicks = reader[: len(weights)]
     name = fingerprint(clicks.view(np.uint32))
     place = name % np.uint64(len(names))
     if names[place] != name:
         kept[place] = 0
-        add_reader(clicks, weights, kept[place])
+        add_row(clicks, weights, kept[place])
         names[place] = name
     for unit in range(len(shared)):
         shared[unit] += kept[place, unit]
-
-
-@kernel(INT, reads("i4", 1), reads("i4", 1), reads("i4", 1), writes("i4", 1))
-def find_stale(rows: Ints, revisions: Ints, stamps: Ints, stale: Ints) -> int:
-    """Which of these rows were stamped with another revision than theirs, as places in `rows`; how many.  (n,) → (≤ n,)"""
-    count = 0
-    for i in range(len(rows)):
-        stale[count] = i
-        count += stamps[rows[i]] != revisions[rows[i]]
-    return count
+    add_row(reader[len(weights) :], of_list, shared)
 
 
 @kernel(VOID, reads("u2", 2), reads("f4", 2), reads("f4", 2), reads("f4", 2), reads("i4", 1), writes("f4", 2))
@@ -260,13 +255,44 @@ def activated(x: Any, activation: int) -> Any:
     return np.float32(0) if x < 0 else x
 
 
-@kernel(VOID, reads("f4", 2), reads("i4", 1), reads("f4", 2), reads("f4", 1), INT, writes("f4", 3), writes("f4", 3))
-def join_parts(first: Floats, rows: Ints, parts: Floats, shared: Floats, activation: int, layer: Floats, mean: Floats) -> None:
+@kernel(
+    BOOL,
+    reads("f4", 2),
+    reads("i4", 1),
+    reads("i4", 1),
+    reads("i4", 1),
+    reads("f4", 2),
+    reads("f4", 1),
+    INT,
+    writes("f4", 3),
+    writes("f4", 2),
+)
+def join_parts(
+    first: Floats,
+    rows: Ints,
+    revisions: Ints,
+    stamps: Ints,
+    parts: Floats,
+    shared: Floats,
+    activation: int,
+    layer: Floats,
+    mean: Floats,
+) -> bool:
     """The first layer of each network: what the dense inputs, each candidate's article and all together add; and its mean.
 
-    (n, 2H), (n,), (rows, 2H), (≥ 2H,) → (2, n, H), (2, 1, H)
+    False, and nothing is done, if some article's part was made of another revision than its own.
+
+    Args:
+        first: (n, 2H)
+        rows: (n,)
+        revisions, stamps, parts: by row.  (rows,), (rows,), (rows, 2H)
+        shared: (≥ 2H,)
+        layer, mean: filled here.  (2, n, H), (2, H)
     """
     networks, n, width = layer.shape
+    for i in range(n):
+        if stamps[rows[i]] != revisions[rows[i]]:
+            return False
     mean[:] = 0
     for i in range(n):
         row = rows[i]
@@ -276,27 +302,37 @@ def join_parts(first: Floats, rows: Ints, parts: Floats, shared: Floats, activat
                 place = network * width + unit
                 joined = activated(first[i, place] + parts[row, place] + shared[place], activation)
                 layer[network, i, unit] = joined
-                mean[network, 0, unit] += joined
+                mean[network, unit] += joined
     for network in range(networks):
         for unit in range(width):
-            mean[network, 0, unit] /= n
+            mean[network, unit] /= n
+    return True
 
 
-@kernel(VOID, writes("f4", 3), reads("f4", 3), INT)
-def activate(layer: Floats, bias: Floats, activation: int) -> None:
-    """Adds the bias and activates, in place.  (2, n, H), (2, 1, H)"""
+@kernel(VOID, writes("f4", 3), reads("f4", 2), reads("f4", 2), reads("f4", 3), INT)
+def activate(layer: Floats, bias: Floats, row: Floats, weights: Floats, activation: int) -> None:
+    """Adds the bias, if there is one, and what one row adds for all candidates, and activates, in place.
+
+    (2, n, O), (2, O) or (2, 0), (2, H), (2, H, O)
+    """
     for network in range(layer.shape[0]):
+        added = np.zeros(layer.shape[2], np.float32)
+        for unit in range(bias.shape[1]):
+            added[unit] = bias[network, unit]
+        for i in range(row.shape[1]):
+            for unit in range(len(added)):
+                added[unit] += row[network, i] * weights[network, i, unit]
         for i in range(layer.shape[1]):
             for unit in range(layer.shape[2]):
-                layer[network, i, unit] = activated(layer[network, i, unit] + bias[network, 0, unit], activation)
+                layer[network, i, unit] = activated(layer[network, i, unit] + added[unit], activation)
 
 
-@kernel(VOID, reads("f4", 3), reads("f4", 2), reads("f4", 2), writes("f4", 2))
-def last_layer(layer: Floats, weights: Floats, offset: Floats, out: Floats) -> None:
-    """One number per candidate and network.  (2, n, H), (2, H), (2, 1) → (2, n)"""
+@kernel(VOID, reads("f4", 3), reads("f4", 2), reads("f4", 2), reads("f4", 2), writes("f4", 2))
+def last_layer(layer: Floats, weights: Floats, bias: Floats, offset: Floats, out: Floats) -> None:
+    """One number per candidate and network.  (2, n, H), (2, H), (2, 1), (2, 1) → (2, n)"""
     for network in range(layer.shape[0]):
         for i in range(layer.shape[1]):
-            total = offset[network, 0]
+            total = bias[network, 0] + offset[network, 0]
             for unit in range(layer.shape[2]):
                 total += layer[network, i, unit] * weights[network, unit]
             out[network, i] = total
