@@ -15,13 +15,14 @@ from numpy.typing import NDArray
 
 from drn.errors import CorruptCheckpoint, InvalidInput, SchemaMismatch
 from drn.features import SCHEMA, V, W
-from drn.kernels import INT, kernel, reads, writes
+from drn.kernels import INT, kernel, reads, tuple_of, writes
 from drn.types import Observation
 
 HEADER = struct.Struct("<4sHIHHHIB")  # magic, schema, n, M, C, E, f, embeddings present
 MAGIC = b"drnP"
 CONTEXT, SEEN = 4, 7  # numbers
 HEAD = 9  # bytes before a column's distances: its lowest and highest number, and how many bytes each distance takes
+BLOCK = 64  # counts of a reader
 MOST = 20_000_000  # numbers that are known of candidates: more is damage, and not to be given memory
 Numbers = NDArray[np.uint32]
 Bytes = NDArray[np.uint8]
@@ -38,11 +39,10 @@ def pack(observation: Observation) -> bytes:
     if shapes != ((n, 2 * W), (n, 2), (n, SEEN), (n,)):  # the loops below do not look
         raise InvalidInput("the observation's arrays do not fit each other")
     slots, size = observation.reader.shape[1], observation.embedding.shape[1]
-    clicked = filled_slots(observation.reader)
     embedded = any(part.tobytes().strip(b"\0") for part in (observation.reader_embedding, observation.embedding))
-    columns = np.empty((2 + known(content)) * HEAD + 4 * clicked.size + 4 * known(content) * n, np.uint8)
-    used = squeeze(
-        clicked,
+    columns = np.empty((2 + known(content)) * HEAD + 4 * (2 * observation.reader.size + known(content) * n), np.uint8)
+    clicked, used = squeeze(
+        observation.reader,
         observation.content,
         observation.counts,
         observation.category_counts,
@@ -51,7 +51,7 @@ def pack(observation: Observation) -> bytes:
         columns,
     )
     parts = [
-        HEADER.pack(MAGIC, SCHEMA, n, content, slots, size, clicked.shape[1], embedded),
+        HEADER.pack(MAGIC, SCHEMA, n, content, slots, size, clicked, embedded),
         observation.reader_totals.astype("<u2", copy=False).tobytes(),
         observation.context.tobytes(),
         columns[:used].tobytes(),
@@ -104,20 +104,24 @@ def known(content: int) -> int:
     return content + 2 * W + 2 + SEEN + 1
 
 
-@kernel(writes("u4", 2), reads("u2", 2))
-def filled_slots(profile: NDArray[np.uint16]) -> Numbers:
-    """The counts that are not 0, window by window: how far each lies behind the one before, and what it is.  (V, C) → (2, f)"""
-    windows, slots = profile.shape
-    found = np.empty((2, windows * slots), np.uint32)
-    filled, before = 0, 0
-    for window in range(windows):
-        for slot in range(slots):
-            if profile[window, slot]:
-                place = window * slots + slot
-                found[0, filled], found[1, filled] = place - before, profile[window, slot]
-                before = place
-                filled += 1
-    return found[:, :filled].copy()
+@kernel(INT, reads("u2", 2), writes("u4", 2))
+def filled_slots(profile: NDArray[np.uint16], filled: Numbers) -> int:
+    """The f counts that are not 0, window by window: how far each lies behind the one before, and what it is.  (V, C) → (2, ≥ f)
+
+    f is returned. Nearly all are 0: in vector registers many are found to be at once.
+    """
+    counts = profile.reshape(-1)
+    found, before = 0, 0
+    for first in range(0, len(counts), BLOCK):
+        block = counts[first : first + BLOCK]
+        if not block.sum():
+            continue
+        for i in range(len(block)):
+            if block[i]:
+                filled[0, found], filled[1, found] = first + i - before, block[i]
+                before = first + i
+                found += 1
+    return found
 
 
 def profile(filled: Numbers, slots: int) -> NDArray[np.uint16]:
@@ -166,8 +170,8 @@ def squeeze_column(numbers: Numbers, out: Bytes, at: int) -> int:
 
 
 @kernel(
-    INT,
-    reads("u4", 2),
+    tuple_of(INT, INT),
+    reads("u2", 2),
     reads("u2", 2),
     reads("u4", 2),
     reads("u4", 2),
@@ -176,19 +180,21 @@ def squeeze_column(numbers: Numbers, out: Bytes, at: int) -> int:
     writes("u1", 1),
 )
 def squeeze(
-    clicked: Numbers,
+    profile: NDArray[np.uint16],
     content: NDArray[np.uint16],
     counts: Numbers,
     category_counts: Numbers,
     seen: NDArray[np.uint16],
     age: NDArray[np.int32],
     out: Bytes,
-) -> int:
-    """Writes all columns one after the other; how many bytes they are.
+) -> tuple[int, int]:
+    """Writes all columns one after the other; how many of the reader's counts are not 0, and how many bytes they all are.
 
-    (2, f), (n, M), (n, 2W), (n, 2), (n, 7), (n,) → (≥ HEAD · c + 4 · all numbers,)
+    (V, C), (n, M), (n, 2W), (n, 2), (n, 7), (n,) → (≥ HEAD · c + 4 · all numbers,)
     """
-    at = squeeze_column(clicked[1], out, squeeze_column(clicked[0], out, 0))
+    filled = np.empty((2, profile.size), np.uint32)
+    clicked = filled_slots(profile, filled)
+    at = squeeze_column(filled[1, :clicked], out, squeeze_column(filled[0, :clicked], out, 0))
     n = len(age)
     column = np.empty(n, np.uint32)
     for table in literal_unroll((content, counts, category_counts, seen)):  # they are of two types
@@ -198,7 +204,7 @@ def squeeze(
             at = squeeze_column(column, out, at)
     for i in range(n):
         column[i] = np.uint32(age[i])
-    return squeeze_column(column, out, at)
+    return clicked, squeeze_column(column, out, at)
 
 
 @kernel(INT, reads("u1", 1), INT, writes("u4", 2))
