@@ -118,10 +118,14 @@ class Config:
         high=1,
     )
     holdback_period: float = parameter(
-        86_400.0, "", "the frozen version is replaced after this, or when current is better", low=1
+        3 * 86_400.0, "", "the frozen version is replaced after this, or when current is better", low=1
     )
     rollback_alpha: float = parameter(
-        0.01, "α", "current is rolled back once the evidence that it lost is 1/α; in vain once in 1/α periods", low=1e-9, high=0.5
+        0.01,
+        "α",
+        "current is rolled back once the evidence that it lost is 1/α; wrongly in at most one of 1/α periods",
+        low=1e-9,
+        high=0.5,
     )
 
     # Minor updates
@@ -314,18 +318,14 @@ PROFILES: Mapping[Profile, Mapping[str, Any]] = {
 
 
 def reference() -> list[dict[str, str]]:
-    """One row per hyper-parameter: name, symbol, default, paper profile's value, source. docs/reference is made of it."""
-    paper = Config.profile("paper")
+    """One row per hyper-parameter: name, symbol, its value in each profile, source. docs/reference is made of it."""
+    profiles = {name: Config.profile(name) for name in PROFILES}
     return [
         {
             "name": spec.name,
             "symbol": cast("str", spec.metadata["symbol"]),
-            "default": json.dumps(getattr(DEFAULT, spec.name)),
-            "paper": json.dumps(getattr(paper, spec.name)),
+            **{name: json.dumps(getattr(profile, spec.name)) for name, profile in profiles.items()},
             "source": cast("str", spec.metadata["source"]),
         }
         for spec in fields(Config)
     ]
-
-
-DEFAULT = Config()

@@ -43,7 +43,9 @@ class Settings(BaseSettings):
         0.25, alias="DRN_FOLLOW_SECONDS", gt=0, le=1, description="at most this long between looks at the log"
     )
     access_log: bool = Field(False, alias="DRN_ACCESS_LOG", description="one log line per request")
-    log_level: str = Field("INFO", alias="DRN_LOG_LEVEL", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
+    log_level: str = Field(
+        "INFO", alias="DRN_LOG_LEVEL", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="DEBUG, INFO, WARNING or ERROR"
+    )
 
     @field_validator("profile", mode="before")
     @classmethod
