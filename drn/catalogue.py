@@ -83,7 +83,7 @@ class Catalogue:
         """Adds or replaces an article, which makes it rankable from the next request on; returns its row.
 
         Raises:
-            InvalidInput: a time without a zone, or an embedding that is not finite. A new article is not there then.
+            InvalidInput: a time without a zone, or an embedding that is not finite. Nothing has changed then.
         """
         row = self._rows.row(article.id)
         if row is None:
@@ -194,14 +194,18 @@ class Catalogue:
         return (self.times[rows, LIVE_FROM] <= second) & (second < self.times[rows, LIVE_UNTIL])
 
     def _encode(self, row: int, article: Article) -> None:
-        self.content[row] = content_columns(article, self._config)
+        content = content_columns(article, self._config)
+        category = min(int(content[1]) - self._config.provider_slots, self._config.category_slots)
+        published = epoch(article.published_at)
+        live_from = epoch_rounded_up(article.embargo_until) if article.embargo_until else 0
+        live_until = max(1, epoch(article.expires_at)) if article.expires_at else FOREVER
+        embedding = projected(article.embedding, self._config.embedding_size)
+        if row < len(self) and category != self.category[row]:  # its clicks of the day come along, as after a restart
+            self._category_counts.move(int(self.category[row]), category, self._counts, row, DAY)
+        self.content[row], self.category[row], self.stems[row] = content, category, stems(article)
         self.content_revision[row] += 1
-        self.stems[row] = stems(article)
-        self.category[row] = min(int(self.content[row, 1]) - self._config.provider_slots, self._config.category_slots)
-        self.times[row, PUBLISHED] = epoch(article.published_at)
-        self.times[row, LIVE_FROM] = epoch_rounded_up(article.embargo_until) if article.embargo_until else 0
-        self.times[row, LIVE_UNTIL] = max(1, epoch(article.expires_at)) if article.expires_at else FOREVER
-        self.embedding[row] = projected(article.embedding, self._config.embedding_size)
+        self.times[row] = published, live_from, live_until
+        self.embedding[row] = embedding
 
     def _allocate(self, capacity: int) -> None:
         """Makes room for `capacity` rows. Everything is copied once; doubling keeps the total cost linear."""
@@ -251,9 +255,13 @@ def projected(embedding: tuple[float, ...] | None, size: int) -> Floats:
     if not embedding or not size:
         return np.zeros(size, np.float32)
     vector = np.asarray(embedding, np.float64)
-    norm = float(np.linalg.norm(vector))
-    if not np.isfinite(norm):
+    if not np.isfinite(vector).all():
         raise InvalidInput("an embedding must be finite")
+    with np.errstate(over="ignore"):
+        norm = float(np.linalg.norm(vector))
+    if not np.isfinite(norm):
+        vector = vector / np.abs(vector).max()
+        norm = float(np.linalg.norm(vector))
     if norm == 0:
         return np.zeros(size, np.float32)
     return np.asarray((vector / norm) @ projection(len(embedding), size), np.float32)

@@ -8,13 +8,19 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as parse
 from safetensors.numpy import save
 
-from drn.errors import CorruptCheckpoint, SchemaMismatch
+from drn.errors import CorruptCheckpoint, InvalidInput, SchemaMismatch
 from drn.model import freeze
 from drn.types import Weights
 
 
 def dump(weights: Weights) -> bytes:
-    """One network's tensors in the safetensors format; equal weights give equal bytes."""
+    """One network's tensors in the safetensors format; equal weights give equal bytes.
+
+    Raises:
+        InvalidInput: a tensor is not finite, so that nobody could load it.
+    """
+    if broken := [name for name, tensor in weights.items() if not np.isfinite(tensor).all()]:
+        raise InvalidInput(f"tensor {broken[0]} holds values that are not finite")
     return save({name: np.ascontiguousarray(weights[name]) for name in sorted(weights)})
 
 

@@ -42,11 +42,13 @@ class Config:
     topics_per_article: int = parameter(4, "", "further topics of an article are ignored", low=1)
     entities_per_article: int = parameter(6, "", "further entities of an article are ignored", low=1)
     words_per_article: int = parameter(12, "", "further title words are ignored", low=1)
-    embedding_size: int = parameter(16, "E", "article embeddings of any length are projected to it; 0 switches them off", low=0)
+    embedding_size: int = parameter(
+        16, "E", "article embeddings of any length are projected to it; 0 switches them off", low=0, high=256
+    )
     history_clicks: int = parameter(300, "", "a reader's newest clicks that features look at", low=1, high=60_000)
     features: str = parameter("all", "", f"dense inputs: all, or {DRN} §4.1's alone, the others blank; its list misses much")
-    rate_prior_clicks: float = parameter(1.0, "", "smoothed click rate (clicks + 1) / (exposures + 11)", low=0)
-    rate_prior_exposures: float = parameter(11.0, "", "smoothed click rate (clicks + 1) / (exposures + 11)", low=0)
+    rate_prior_clicks: float = parameter(1.0, "", "smoothed click rate (clicks + 1) / (exposures + 11)", low=1e-6)
+    rate_prior_exposures: float = parameter(11.0, "", "smoothed click rate (clicks + 1) / (exposures + 11)", low=1e-6)
 
     # Network
     advantage_layers: tuple[int, ...] = parameter((64, 32), "A(s,a)", f"{DRN} Fig. 4; widths chosen here")
@@ -179,6 +181,10 @@ class Config:
                 raise InvalidConfig(f"{name} is {getattr(self, name)!r}; it must be one of {', '.join(allowed)}")
         if self.content_slots > MOST_CONTENT_SLOTS:
             raise InvalidConfig(f"the content slots are {self.content_slots} in all; they must be at most {MOST_CONTENT_SLOTS}")
+        if self.gate == "duel" and self.direction != "guided":
+            raise InvalidConfig(
+                f"gate is 'duel', which direction {self.direction!r} cannot hold: its wins move current by a step"
+            )
         if self.minor_impressions > self.replay_impressions:
             raise InvalidConfig("minor_impressions is larger than replay_impressions")
 
@@ -241,7 +247,7 @@ def is_number(value: Any) -> bool:
 
 
 def is_layers(value: Any) -> bool:
-    return isinstance(value, tuple) and all(is_whole(width) and width > 0 for width in value)
+    return isinstance(value, tuple) and bool(value) and all(is_whole(width) and width > 0 for width in value)
 
 
 def is_rewards(value: Any) -> bool:
@@ -264,7 +270,7 @@ def check(name: str, value: Any, low: float | None, high: float | None) -> None:
 FORMS: Mapping[Any, tuple[str, Callable[[Any], bool]]] = {
     int: ("a whole number", is_whole),
     float: ("a number", is_number),
-    tuple[int, ...]: ("a list of whole numbers, each at least 1", is_layers),
+    tuple[int, ...]: ("a list of one or more whole numbers, each at least 1", is_layers),
     Mapping[str, float]: ("numbers by event name", is_rewards),
 }
 

@@ -88,6 +88,7 @@ def raw_features(
     windows = len(totals)
     crossed, w = len(group_ends) * windows, counts.shape[1] // 2
     fit = group_ends[-1] == columns and out.shape == (2 * crossed + 3 * w + 10, n)
+    fit = fit and seen.shape[1] == 7 and category_counts.shape[1] == 2
     if windows > 8 or len(profile) != windows or not fit or min(len(counts), len(category_counts), len(seen), len(age)) < n:
         raise InvalidInput("the observation's arrays do not fit each other")
     matches, seen_rows, count_rows = out[:crossed], out[crossed : crossed + 4], out[crossed + 4 : crossed + 3 * w + 6]

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from drn.catalogue import READER_WINDOWS, WINDOWS, Catalogue, column_counts, epoch, slot
 from drn.config import Config
+from drn.errors import InvalidInput
 from drn.feature_rows import raw_features, relative_features, standardise, z_scores
 from drn.kernels import sorted_keys
 from drn.model import InputShape
@@ -160,7 +161,9 @@ def measure(observation: Observation, config: Config) -> Measured:
     Raises:
         InvalidInput: the observation's arrays do not fit each other or the configuration.
     """
-    n = len(observation.content)
+    n, size = observation.embedding.shape
+    if n != len(observation.content) or not size == len(observation.reader_embedding) == config.embedding_size:
+        raise InvalidInput("the observation's embeddings do not fit its candidates or the configuration")
     values = np.empty((F, n), np.float32)  # (F, n)
     raw_features(
         observation.reader,

@@ -74,6 +74,11 @@ def freeze(weights: Mapping[str, Floats]) -> Weights:
     return frozen
 
 
+def is_finite(weights: Weights) -> bool:
+    """Whether every weight is a number that can be reckoned with."""
+    return all(bool(np.isfinite(tensor).all()) for tensor in weights.values())
+
+
 def check_shapes(weights: Weights, shape: InputShape, config: Config) -> None:
     """Raises SchemaMismatch unless `weights` are exactly the tensors that `shape` and `config` ask for."""
     wanted = weight_shapes(shape, config)

@@ -32,13 +32,15 @@ def pack(observation: Observation) -> bytes:
     """The observation for the log: little-endian, of the reader's counts only those that are not 0.
 
     Raises:
-        InvalidInput: the observation's arrays do not fit each other.
+        InvalidInput: the observation's arrays do not fit each other, or are more than `unpack` takes.
     """
     n, content = observation.content.shape
     shapes = observation.counts.shape, observation.category_counts.shape, observation.seen.shape, observation.age.shape
     if shapes != ((n, 2 * W), (n, 2), (n, SEEN), (n,)):  # the loops below do not look
         raise InvalidInput("the observation's arrays do not fit each other")
     slots, size = observation.reader.shape[1], observation.embedding.shape[1]
+    if n * max(size, known(content)) > MOST:
+        raise InvalidInput(f"{n} candidates are too many to be logged")
     embedded = any(part.tobytes().strip(b"\0") for part in (observation.reader_embedding, observation.embedding))
     columns = np.empty((2 + known(content)) * HEAD + 4 * (2 * observation.reader.size + known(content) * n), np.uint8)
     clicked, used = squeeze(

@@ -121,10 +121,17 @@ def candidate_ids(request: RankRequest, catalogue: Catalogue, rows: Ints) -> tup
 
 
 def boosts_of(rows: Ints, boosts: Sequence[Boost], catalogue: Catalogue) -> Floats | None:
-    """What is added to the scores of these rows; None where none of them is boosted.  (n,) → (n,)"""
+    """What is added to the scores of these rows; None where none of them is boosted.  (n,) → (n,)
+
+    Raises:
+        InvalidInput: it is not finite.
+    """
     added = np.zeros(len(rows), np.float32)
-    for row, boost in zip(catalogue.find([boost.article_id for boost in boosts]), boosts, strict=True):
-        added[rows == row] += boost.by
+    with np.errstate(over="ignore"):
+        for row, boost in zip(catalogue.find([boost.article_id for boost in boosts]), boosts, strict=True):
+            added[rows == row] += boost.by
+    if not np.isfinite(added).all():
+        raise InvalidInput("a boost is too large")
     added.setflags(write=False)
     return added if added.any() else None
 
@@ -145,12 +152,17 @@ def check_pins(request: RankRequest) -> None:
 def score(
     observation: Observation, served: Served, rows: Ints | None = None, revisions: NDArray[np.int32] | None = None
 ) -> tuple[Floats, str | None]:
-    """Scores of both networks, or the smoothed click rate of a day where a network's are not finite.  (2, n)"""
+    """Scores of both networks, and why they are something simpler.  (2, n)
+
+    Where explore's are not finite they are current's; where current's are not, both are the smoothed click rate of a day.
+    """
     scores = served.scorer.scores(measure(observation, served.config), rows, revisions)
     if all_finite(scores):
         return scores, None
+    if all_finite(scores[:1]):
+        return np.stack([scores[0], scores[0]]), "the explore network's scores were not finite: ranked by current alone"
     rate = encode(observation, served.config).dense[:, dense_names(served.config).index("rate_24h")]
-    return np.stack([rate, rate]), "a network's scores were not finite: ranked by click rate"
+    return np.stack([rate, rate]), "the current network's scores were not finite: ranked by click rate"
 
 
 def merge(scores: Floats, pinned: dict[int, int], k: int, seed: int | None, served: Served) -> Interleaving:

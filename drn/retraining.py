@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from drn.config import Config
+from drn.model import is_finite
 from drn.network import advantage, collate, forward, q_values, to_tensors, to_weights
 from drn.optimiser import Adam, table_shares
 from drn.replay import Replay
@@ -87,7 +88,7 @@ def train(
 ) -> tuple[Weights, dict[str, float], bool]:
     """Trains `start` on what was drawn; the rate falls to 0 over the steps.  → weights, metrics, whether the gate let it pass.
 
-    Where no experience tells what its reader looked at, there is nothing to let pass.
+    Where no experience tells what its reader looked at, there is nothing to let pass; weights that are not finite never pass.
     """
     metrics = {"replay": float(len(replay)), "usable": float(len(draws.usable))}
     if not len(draws.usable):
@@ -104,7 +105,10 @@ def train(
     accepted = metrics.get("gate_z", 0.0) >= config.gate_z
     if accepted:
         trainer.train(finish)
-    return trainer.mixed(start, share), metrics | {"loss": trainer.loss}, accepted
+    weights = trainer.mixed(start, share)
+    if not is_finite(weights):
+        return start, metrics, False
+    return weights, metrics | {"loss": trainer.loss}, accepted
 
 
 def held_out(replay: Replay, config: Config) -> Places:

@@ -17,7 +17,7 @@ from drn.guidance import guided_steps
 from drn.holdback import carry_on
 from drn.holdback import settle as settle_held_back
 from drn.interleaving import outcome
-from drn.model import freeze
+from drn.model import freeze, is_finite
 from drn.network import to_tensors, to_weights
 from drn.optimiser import Adam
 from drn.replay import Replay
@@ -152,12 +152,15 @@ def learn(
 ) -> Step:
     """Judges the duel, acts on the verdict and, for a guided explore network, follows the feedback.
 
+    Networks that are no longer finite lose at once, whatever readers said: nobody could load them.
+
     Args:
         experiences: in the order of the log; only 'guided' looks at them, once
         outcomes: of the impressions that have a say in this duel
         version_id: of the version that this leads to; seeds its draws, and names the duel if a new one begins
         new_share: see `Version.new_share`
     """
+    before = model
     judged, verdict = judge(duel, outcomes, config)
     if verdict is not Verdict.UNDECIDED:
         model = resolve(model, judged, verdict, config, version_rng(config, version_id))
@@ -167,6 +170,9 @@ def learn(
     if config.direction == "guided":
         explore, memory = guided_steps(model.explore, model.memory, experiences, config, new_share)
         model = Model(model.current, explore, memory)
+    if not (is_finite(model.current) and is_finite(model.explore)):
+        verdict, duel = Verdict.CURRENT_WON, follow(judged, version_id)
+        model = Model(before.current, open_explore(before.current, config, version_rng(config, version_id)))
     return Step(model, duel, verdict, judged)
 
 

@@ -57,6 +57,18 @@ class SlidingCounts:
             self._heads[window] = head
         self._next = int(((self._heads + 1) * self._lengths).min())
 
+    def move(self, old: int, new: int, counts: "SlidingCounts", row: int, window: int) -> None:
+        """Takes from one row and gives to another what `counts` has of its own `row` within one of its windows.
+
+        These counts have that window alone; both have advanced to the same second.
+        """
+        for kind in range(2):
+            column = kind * len(counts._lengths) + window
+            self._buckets[kind, :, old] -= counts._buckets[column, :, row]
+            self._buckets[kind, :, new] += counts._buckets[column, :, row]
+            self.counts[old, kind] -= counts.counts[row, column]
+            self.counts[new, kind] += counts.counts[row, column]
+
     def load(self, rows: Ints, times: NDArray[np.int64], buckets: NDArray[np.int64], kind: int, window: int) -> None:
         """Adds `times[i]` events for `rows[i]` in bucket `buckets[i]` (epoch // bucket length); rows may repeat.
 

@@ -1,9 +1,11 @@
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from drn.checkpoint import digest, dump, load
+from drn.errors import InvalidInput
 
 FINITE = st.floats(width=32, allow_nan=False, allow_infinity=False)
 WEIGHTS = st.dictionaries(
@@ -19,3 +21,8 @@ def test_every_network_survives_the_journey_bit_by_bit(weights):
     assert loaded.keys() == weights.keys()
     assert all(loaded[name].tobytes() == tensor.tobytes() for name, tensor in weights.items())
     assert digest(loaded) == digest(weights)
+
+
+def test_what_nobody_could_load_is_not_written() -> None:
+    with pytest.raises(InvalidInput, match="tensor w holds"):
+        dump({"w": np.array([1.0, np.nan], np.float32)})

@@ -42,6 +42,38 @@ def test_an_article_that_cannot_be_encoded_changes_nothing() -> None:
     assert catalogue.article(0) == article()
 
 
+def test_an_edit_that_cannot_be_encoded_leaves_the_article_as_it_was() -> None:
+    catalogue = Catalogue(CONFIG)
+    row = catalogue.put(article(embedding=(1.0, 2.0)))
+    before = catalogue.content[row].copy(), catalogue.times[row].copy(), catalogue.embedding[row].copy()
+    with pytest.raises(InvalidInput, match="finite"):
+        catalogue.put(article(title="Another", expires_at=NOW - timedelta(days=1), embedding=(float("nan"),)))
+    for was, now in zip(before, (catalogue.content[row], catalogue.times[row], catalogue.embedding[row]), strict=True):
+        np.testing.assert_array_equal(was, now)
+    assert catalogue.live(NOW).tolist() == [row]
+
+
+def test_an_embedding_whose_square_overflows_is_a_direction_like_any_other() -> None:
+    np.testing.assert_allclose(projected((3e200, 4e200), 4), projected((3.0, 4.0), 4), rtol=1e-6)
+
+
+def test_a_day_s_clicks_go_along_when_an_article_changes_its_category() -> None:
+    """As they do when a process starts again and counts the log by the articles' categories of now."""
+    catalogue, at = Catalogue(CONFIG), epoch(NOW)
+    rows = [catalogue.put(article(name, category="sport")) for name in ("a1", "a2")]
+    catalogue.advance(at)
+    for row, seconds in ((rows[0], at - 7_200), (rows[0], at), (rows[1], at)):
+        catalogue.click(row, seconds)
+    catalogue.expose(np.array(rows, np.int32), at)
+    catalogue.put(article("a1", category="local"))
+    of = [catalogue.category_counts[catalogue.category[row]].tolist() for row in rows]
+    assert of == [[2, 1], [1, 1]]
+    catalogue.advance(at + 86_400 - 3_600)  # the click of two hours before has left the day
+    assert catalogue.category_counts[catalogue.category[rows[0]]].tolist() == [1, 1]
+    catalogue.advance(at + 2 * 86_400)
+    assert not catalogue.category_counts.any()
+
+
 def test_an_article_is_known_by_its_id_also_when_it_is_withdrawn() -> None:
     catalogue = Catalogue(CONFIG)
     catalogue.put(article())

@@ -21,7 +21,8 @@ from service.settings import Settings
         ({"minor_period": "x"}, "minor_period is 'x'; it must be a number"),
         ({"history_clicks": 3.7}, "history_clicks is 3.7; it must be a whole number"),
         ({"duel_window": True}, "duel_window is True; it must be a whole number"),
-        ({"advantage_layers": 5}, "advantage_layers is 5; it must be a list of whole numbers, each at least 1"),
+        ({"advantage_layers": 5}, "advantage_layers is 5; it must be a list of one or more whole numbers, each at least 1"),
+        ({"value_layers": []}, "value_layers .* one or more"),
         ({"advantage_layers": [0]}, "advantage_layers .* each at least 1"),
         ({"value_layers": [8.0]}, "value_layers .* each at least 1"),
         ({"value_layers": "8"}, "value_layers .* each at least 1"),
@@ -33,6 +34,9 @@ from service.settings import Settings
         ({"gamma": 1.5}, "gamma is 1.5; it must be at most 1"),
         ({"duel_window": 0}, "duel_window is 0; it must be at least 1"),
         ({"major_epochs": 0.0}, "major_epochs is 0.0; it must be at least"),
+        ({"rate_prior_clicks": 0}, "rate_prior_clicks is 0; it must be at least"),
+        ({"embedding_size": 257}, "embedding_size is 257; it must be at most 256"),
+        ({"gate": "duel", "direction": "random"}, "gate is 'duel', which direction 'random' cannot hold"),
         ({"word_slots": 14_000}, "content slots are 14282 in all; they must be at most 13107"),
     ],
 )
@@ -42,7 +46,7 @@ def test_values_of_another_type_or_range_are_named(changes: dict[str, Any], mess
 
 
 def test_whole_numbers_do_where_a_number_is_asked_for() -> None:
-    assert Settings(changes={"tau": 2, "value_layers": []}).config() == Config(tau=2.0, value_layers=())
+    assert Settings(changes={"tau": 2, "value_layers": [8]}).config() == Config(tau=2.0, value_layers=(8,))
 
 
 def test_what_was_written_is_read_again() -> None:

@@ -137,6 +137,23 @@ def test_scores_that_are_not_finite_fall_back_openly(catalogue: Catalogue) -> No
     assert np.isfinite(shown.current_scores).all()
 
 
+def test_without_a_sound_explore_network_current_ranks_alone(catalogue: Catalogue, served: Served) -> None:
+    shape = input_shape(CONFIG)
+    sound = initial_weights(shape, CONFIG, np.random.default_rng(1))
+    broken = {name: tensor * np.float32(np.nan) for name, tensor in sound.items()}
+    half_broken = Served(7, CONFIG, CONFIG.tau, Scorer(Model(sound, broken), CONFIG))
+    shown = ask(catalogue, half_broken)
+    assert shown.fallback == "the explore network's scores were not finite: ranked by current alone"
+    np.testing.assert_allclose(shown.current_scores, ask(catalogue, served).current_scores, atol=1e-6)
+    np.testing.assert_array_equal(shown.explore_scores, shown.current_scores)
+    assert derive(shown, half_broken).article_ids == shown.article_ids
+
+
+def test_a_boost_beyond_all_scores_is_refused(catalogue: Catalogue, served: Served) -> None:
+    with pytest.raises(InvalidInput, match="boost"):
+        ask(catalogue, served, boosts=(Boost("a0", 1e39),))
+
+
 def test_seeds_are_the_same_everywhere() -> None:
     assert request_seed("r1") == 1756039562096111297
     assert all(0 <= request_seed(f"r{i}") < 2**63 for i in range(100))

@@ -13,7 +13,7 @@ FOLDER = Path(__file__).parents[2] / "docs/reference"
 HYPER_PARAMETERS = """# Hyper-parameters
 
 Every one of them, made from `drn/config.py`. Times are seconds. `DRN_PROFILE` chooses a column: `default`; `demo`, what `make
-run` takes so that every kind of update is seen within minutes, and nothing to serve readers with; or `paper`, the published set-up.
+run` takes so that every kind of update is seen within minutes, and nothing to serve readers with; or `paper`, as published.
 An empty cell is the default. `DRN_CONFIG='{"gamma": 0.3}'` changes some on top.
 
 | name | symbol | default | demo | paper | source or reason |

@@ -261,6 +261,14 @@ def test_properties_learn_at_their_share_of_the_rate():
     assert weights["value.reader"][0, 0] - 1 == pytest.approx(1e-3, rel=1e-3)
 
 
+def test_what_is_not_finite_is_never_accepted():
+    config = replace(CONFIG, major_rate=1e30, gate="none")
+    weights, metrics, accepted = retrain(IDENTITY, many(300, [True, False]), 300.0, config, np.random.default_rng(0))
+    assert not accepted
+    assert weights is IDENTITY
+    assert "loss" not in metrics
+
+
 def test_lists_of_which_nothing_is_known_teach_nothing():
     silent = replace(FIRST, clicked=np.zeros(2, np.bool_), examined=np.zeros(2, np.bool_))
     weights, metrics, accepted = retrain(IDENTITY, Replay([silent], np.array([TERMINAL])), 1.0, CONFIG, np.random.default_rng(0))

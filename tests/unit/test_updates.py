@@ -246,6 +246,17 @@ def test_es_tries_both_directions_and_climbs():
     assert again.model.memory["step"].tolist() == [1.0]
 
 
+@pytest.mark.parametrize("direction", ["guided", "random", "es"])
+def test_a_network_that_is_not_finite_loses_at_once(direction):
+    model = Model(tiny(1.0, 2.0), tiny(np.inf, 0.0))
+    step = learn(model, DuelState(7), [], [0.3], Config(direction=direction, es_rate=1.0), 9)
+    assert step.verdict is Verdict.CURRENT_WON
+    assert step.duel == DuelState(9)
+    assert step.model.current["w"].tolist() == [1.0, 2.0]
+    assert np.isfinite(step.model.explore["w"]).all()
+    assert not step.model.memory
+
+
 def test_a_duel_that_heard_nothing_goes_on():
     for direction in ("guided", "random", "es"):
         step = learn(Model(tiny(1.0), tiny(2.0)), DuelState(7), [], [], Config(direction=direction), 9)
