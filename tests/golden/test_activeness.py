@@ -4,21 +4,22 @@ import numpy as np
 import pytest
 
 from drn.activeness import constant, expected_life, survival, trajectory
-from drn.config import DEFAULT
+from drn.config import Config
 
+CONFIG = Config()
 DAY = 86_400.0
-PAPER = constant(DEFAULT.return_hazard)
+PAPER = constant(CONFIG.return_hazard)
 
 
 def test_a_daily_reader_is_expected_back_in_a_day():
-    assert expected_life(PAPER) == pytest.approx(DEFAULT.return_horizon, rel=0.04)  # λ0 is rounded to 1.2e-5
+    assert expected_life(PAPER) == pytest.approx(CONFIG.return_horizon, rel=0.04)  # λ0 is rounded to 1.2e-5
 
 
 def test_one_return_a_day_restores_what_a_day_takes():
-    lost = DEFAULT.initial_activeness * (1 - survival(DAY, PAPER))
-    assert lost == pytest.approx(DEFAULT.activeness_per_return, abs=0.005)
-    daily = trajectory([i * DAY for i in range(30)], [29 * DAY], PAPER, DEFAULT.initial_activeness, DEFAULT.activeness_per_return)
-    assert daily[0] == pytest.approx(DEFAULT.initial_activeness, abs=0.01)
+    lost = CONFIG.initial_activeness * (1 - survival(DAY, PAPER))
+    assert lost == pytest.approx(CONFIG.activeness_per_return, abs=0.005)
+    daily = trajectory([i * DAY for i in range(30)], [29 * DAY], PAPER, CONFIG.initial_activeness, CONFIG.activeness_per_return)
+    assert daily[0] == pytest.approx(CONFIG.initial_activeness, abs=0.01)
 
 
 def test_a_trajectory_worked_out_by_hand():
