@@ -5,7 +5,7 @@ Notifications make it quick, looking every `follow_seconds` makes it sure.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Set
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence, Set
 from datetime import datetime
 from functools import partial
 from itertools import chain
@@ -33,6 +33,7 @@ LOADS = 3  # a reader so busy that three reads were overtaken is served from the
 PAGE = 250  # rows of the log that are read and applied at once: ten milliseconds at most
 ARTICLES = 100  # changes of articles that are read and applied at once: a few milliseconds
 MISSED_SECONDS = 0.5  # a notice can be missed while the listening connection is replaced; its news is found after this
+HASHES = 1_000  # readers that are compared with a receipt at once: a millisecond
 GATHER_SECONDS = 0.01  # so that a burst of news is one look
 log = structlog.get_logger(__name__)
 
@@ -84,6 +85,7 @@ class Follower:
         self._loads: dict[str, asyncio.Task[Reader]] = {}
         self._doubt_until = 0.0
         self._stopping = False
+        self._filled = False
         self._refused: int | None = None  # the version that does not fit: it is read once, not four times a second
         # What is followed, by the name under which trouble is logged. What readers did comes first and the version, which
         # takes longest to read, last: a version that cannot be read in time keeps nothing else waiting.
@@ -98,24 +100,33 @@ class Follower:
         self._followed = dict.fromkeys(self._steps, 0.0)  # of time.monotonic: when each was last followed to its end
         self._troubled: set[str] = set()
 
-    async def start(self, now: datetime) -> None:
+    async def start(self) -> None:
         """Fills an empty `Live`: articles, counters up to the end of the log, keys, and the newest version.
+
+        It may be called again after it failed: what was counted is not counted twice.
 
         Raises:
             StoreUnavailable: PostgreSQL cannot be reached.
         """
+        if not self._filled:
+            await self._fill(self._clock())
+            self._filled = True
+        await self.catch_up()
+
+    async def _fill(self, now: datetime) -> None:
         async with reading(self._engine) as connection:
             end = await impressions.horizon(connection)
-            for stored in await articles.all_articles(connection):
-                self._put(stored)
-            catalogue = self._live.catalogue
-            catalogue.advance(epoch(now))
-            for counted in await counters.window_counts(connection, now, end):
-                rows = np.array([catalogue.row(article_id) for article_id in counted.article_ids], np.int32)
-                catalogue.load_counts(counted.kind, counted.window, rows, counted.buckets, counted.counts)
+            published = await articles.all_articles(connection)
+            counts = await counters.window_counts(connection, now, end)
+        for stored in published:
+            self._put(stored)
+        catalogue = self._live.catalogue
+        catalogue.advance(epoch(now))
+        for counted in counts:
+            rows = np.array([catalogue.row(article_id) for article_id in counted.article_ids], np.int32)
+            catalogue.load_counts(counted.kind, counted.window, rows, counted.buckets, counted.counts)
         self._live.impressions.raise_floor(end.impressions)
         self._live.events.raise_floor(end.feedback)
-        await self.catch_up()
 
     async def catch_up(self) -> None:
         """One look at everything that others may have changed. What cannot be followed does not keep the rest from it.
@@ -329,10 +340,21 @@ class Follower:
             self._live.rules = tuple([stored.rule for stored in await rules.running(connection, self._clock())])
 
     async def _follow_erasures(self, connection: AsyncConnection) -> None:
-        for receipt in await erasures.since(connection, self._erasures.floor):
-            if self._erasures.add(receipt.id):
-                self._live.forget_where(receipt.concerns)
+        new = [each for each in await erasures.since(connection, self._erasures.floor) if self._erasures.add(each.id)]
+        if new:
+            self._live.lists.clear()  # what was shown to anybody
+        for receipt in new:
+            # Who comes into memory from now on is read from a log in which they are erased.
+            for some in batched(self._live.known_readers(), HASHES):
+                for user_id in some:
+                    if receipt.concerns(user_id):
+                        self._live.forget(user_id)
+                await asyncio.sleep(0)  # requests that wait are answered between two batches
         self._erasures.settle(time.monotonic())
+
+
+def batched(items: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    return (items[start : start + size] for start in range(0, len(items), size))
 
 
 async def unread(read: Callable[..., Awaitable[list[Row]]], applied: Applied) -> AsyncIterator[list[Row]]:

@@ -6,7 +6,7 @@ Nothing here waits; `service.following` keeps it in step.
 """
 
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
 
@@ -184,11 +184,9 @@ class Live:
             self._touched.add(user_id)
         self._readers.pop(user_id, None)
 
-    def forget_where(self, erased: Callable[[str], bool]) -> None:
-        """Drops the readers of whom `erased` is true, and what was shown to anybody."""
-        self.lists.clear()
-        for user_id in [user_id for user_id in (*self._readers, *self._loading) if erased(user_id)]:
-            self.forget(user_id)
+    def known_readers(self) -> tuple[str, ...]:
+        """The readers in memory, and those who are being read."""
+        return (*self._readers, *self._loading)
 
     def build_reader(self, clicks: Iterable[tuple[str, datetime]], shown: Mapping[str, int]) -> Reader:
         """A reader from the log: clicks and, by article, how often it was shown."""

@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 from uuid import uuid4
 
 import structlog
@@ -21,7 +20,7 @@ from service.keys import CREATE_COMMAND
 from service.live import Live
 from service.metrics import Metrics
 from service.settings import Settings
-from service.store import impressions, migrate, versions
+from service.store import impressions, migrate, outlines, versions
 from service.store.engine import create_engine, reading
 from service.store.errors import StoreUnavailable
 from service.store.feedback import StoredEvent
@@ -59,10 +58,20 @@ class Node:
 
         Raises:
             StoreUnavailable: PostgreSQL cannot be reached.
+            CorruptCheckpoint, SchemaMismatch: what it was decided by cannot be read; `outline` tells the rest.
         """
         async with reading(self.engine) as connection:
             found = await impressions.by_request_id(connection, request_id)
         return found.impression if found else None
+
+    async def outline(self, request_id: str) -> Impression | None:
+        """The same without the features.
+
+        Raises:
+            StoreUnavailable: PostgreSQL cannot be reached.
+        """
+        async with reading(self.engine) as connection:
+            return await outlines.outline(connection, request_id)
 
     async def trouble(self) -> str:
         """Why this process cannot answer `/rank` now; empty if it can."""
@@ -106,11 +115,11 @@ async def open_node(settings: Settings, clock: Clock, metrics: Metrics | None = 
     histories = HistoryLookup(settings.database_url, config.history_clicks)
     follower = Follower(engine, histories, live, writer_id, metrics, clock, open_without_keys=settings.on_loopback)
     try:
-        await reach(settings, partial(follower.start, clock()))
+        await reach(settings, follower.start)
         check_start(settings, live)
         async with (
-            ImpressionWriter(settings.database_url, writer_id, live.show_impressions) as writer,
-            FeedbackWriter(settings.database_url, writer_id, note) as feedback,
+            ImpressionWriter(settings.database_url, writer_id, live.show_impressions, follower.doubt) as writer,
+            FeedbackWriter(settings.database_url, writer_id, note, follower.doubt) as feedback,
             ListLookup(settings.database_url) as lists,
             histories,
             Listener(settings.database_url) as listener,

@@ -21,7 +21,6 @@ from service.store import articles, feedback, versions
 from service.store.articles import Headline
 from service.store.engine import reading
 from service.store.errors import NoSuchVersion, WeightsPruned
-from service.store.outlines import outline
 
 UNREADABLE = (CorruptCheckpoint, InvalidConfig, SchemaMismatch)  # written by another release, or damaged
 
@@ -69,11 +68,7 @@ async def decide_again(node: Node, request_id: str) -> Decision:
 async def outlined(node: Node, request_id: str, reason: str) -> Decision:
     """What the row says without its features, and why it says no more."""
 
-    async def work() -> Impression | None:
-        async with reading(node.engine) as connection:
-            return await outline(connection, request_id)
-
-    impression = await within(node.settings.store_timeout, work())
+    impression = await within(node.settings.store_timeout, node.outline(request_id))
     if impression is None:  # erased in this very moment
         raise missing(request_id)
     return Decision(impression, node.config, None, reason)

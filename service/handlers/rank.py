@@ -7,7 +7,7 @@ import numpy as np
 
 from drn.catalogue import Catalogue
 from drn.editing import CAPS_IGNORED, edited
-from drn.errors import InvalidInput, NoCandidates
+from drn.errors import CorruptCheckpoint, InvalidInput, NoCandidates, SchemaMismatch
 from drn.ranking import decide
 from drn.readers import Reader
 from drn.types import Impression, RankRequest
@@ -109,7 +109,10 @@ async def logged(node: Node, request: RankRequest) -> Impression | None:
     Raises:
         Unprocessable: it was another reader's: nobody gets what was ranked for another.
     """
-    before = await within(node.settings.store_timeout, node.impression(request.request_id))
+    try:
+        before = await within(node.settings.store_timeout, node.impression(request.request_id))
+    except (CorruptCheckpoint, SchemaMismatch):  # logged by another release, whose features nobody needs to see the list again
+        before = await within(node.settings.store_timeout, node.outline(request.request_id))
     if before is not None and before.user_id != request.user_id:
         raise Unprocessable(
             f"request {before.request_id!r} was another reader's", (FieldError("request_id", "used before, for another reader"),)

@@ -7,7 +7,7 @@ from service.node import Node
 from service.store.engine import writing
 from service.store.erasures import Receipt, erase_user
 
-ERASURE_SECONDS = 30.0  # years of impressions may have to go; the caller waits for the receipt
+ERASURE_SECONDS = 30.0  # that the caller waits for the receipt; years of impressions that take longer are erased all the same
 
 
 async def erase(node: Node, user_id: str, now: datetime) -> Receipt:

@@ -173,8 +173,11 @@ def initialise(directory: Path, data: Path) -> None:
     owner = account(new)
     password = directory / "password"
     if not password.exists():
-        password.touch(mode=0o600)
-        password.write_text(secrets.token_urlsafe(24))
+        unfinished = directory / "password.new"
+        unfinished.unlink(missing_ok=True)
+        unfinished.touch(mode=0o600)
+        unfinished.write_text(secrets.token_urlsafe(24))
+        unfinished.rename(password)
     with tempfile.NamedTemporaryFile("w", dir=directory, prefix="initdb-") as handed:
         handed.write(password.read_text())
         handed.flush()

@@ -156,13 +156,22 @@ class FeedbackWriter:
         url: address of the database.
         writer_id: stored with every row, so that a process can leave out what it wrote itself.
         note: told what was committed, before those who submitted it are. Two groups may come in another order than in the log.
+        doubted: see `GroupCommit`.
     """
 
-    def __init__(self, url: str, writer_id: str, note: Callable[[Sequence[StoredEvent]], None] = lambda _stored: None) -> None:
+    def __init__(
+        self,
+        url: str,
+        writer_id: str,
+        note: Callable[[Sequence[StoredEvent]], None] = lambda _stored: None,
+        doubted: Callable[[], None] = lambda: None,
+    ) -> None:
         def applied(committed: Sequence[tuple[Submission, Recorded]]) -> None:
             note([stored for _, recorded in committed for stored in recorded.stored])
 
-        self._group = GroupCommit(url, "drn feedback writer", FeedbackLog(writer_id), applied, lambda each: each.size, EVENTS)
+        self._group = GroupCommit(
+            url, "drn feedback writer", FeedbackLog(writer_id), applied, lambda each: each.size, EVENTS, doubted=doubted
+        )
 
     async def __aenter__(self) -> Self:
         return self

@@ -94,6 +94,8 @@ class GroupCommit(Generic[T, R]):
         lanes: groups that may be under way at once.
         beside: the size from which a group leaves while another one is under way.
         timeouts: of the connections.
+        doubted: told when a commit went unanswered and was looked for: what was not found may be in the log all the same, and
+            `applied` may never hear of it.
     """
 
     def __init__(
@@ -107,9 +109,11 @@ class GroupCommit(Generic[T, R]):
         lanes: int = LANES,
         beside: int | None = None,
         timeouts: Timeouts = TIMEOUTS,
+        doubted: Callable[[], None] = lambda: None,
     ) -> None:
         self._log = log
         self._applied = applied
+        self._doubted = doubted
         self._size = size
         self._full = full
         self._beside = beside or full
@@ -227,6 +231,8 @@ class GroupCommit(Generic[T, R]):
             found = await self._log.committed(await lane.connect(), [each.item for each in batch])
             known = [(each, result) for each, result in zip(batch, found, strict=True) if result is not None]
             self._answer(known)
+            if len(known) < len(batch):
+                self._doubted()
             await self._commit(lane, awaited(batch))
         except psycopg.Error as error:
             await lane.disconnect()

@@ -112,15 +112,20 @@ class ImpressionWriter:
         url: address of the database.
         writer_id: stored with every row, so that a process can leave out what it wrote itself.
         show: told of the impressions that were committed together and their seqs, before their writers are.
+        doubted: see `GroupCommit`.
     """
 
     def __init__(
-        self, url: str, writer_id: str, show: Callable[[Sequence[tuple[int, Impression]]], None] = lambda _committed: None
+        self,
+        url: str,
+        writer_id: str,
+        show: Callable[[Sequence[tuple[int, Impression]]], None] = lambda _committed: None,
+        doubted: Callable[[], None] = lambda: None,
     ) -> None:
         def applied(committed: Sequence[tuple[Row, int]]) -> None:
             show([(seq, row.impression) for row, seq in committed])
 
-        self._group = GroupCommit(url, "drn impression writer", ImpressionLog(writer_id), applied)
+        self._group = GroupCommit(url, "drn impression writer", ImpressionLog(writer_id), applied, doubted=doubted)
 
     async def __aenter__(self) -> Self:
         return self

@@ -157,7 +157,7 @@ async def closed_after(
         some, strange = await with_events(connection, rows, schema)
         found += some
         undecodable += strange
-        done = rows[-1].seq
+        done = rows[-1].seq if rows else last  # none: an erasure was faster
     return ClosedRun(tuple(found), done, undecodable)
 
 

@@ -44,6 +44,8 @@ def day_of(at: datetime) -> date:
 def create_statement(day: date) -> str:
     """DDL takes no parameters; a date's digits need no quoting. What ANALYZE leaves out a partition does not inherit.
 
+    The day is made by itself and then attached, which no reader and no writer of the log has to wait for: a table that is made
+    as a partition locks all of them out, and has to wait until the last of them, perhaps a long dump, is done.
     Only an erasure changes a day, and it is dropped whole: so it is not vacuumed for its growth, which wrote every page of it
     into the write-ahead log once more. Days that were made before that keep their settings until they are dropped.
     """
@@ -53,14 +55,17 @@ def create_statement(day: date) -> str:
     unvacuumed = "autovacuum_vacuum_insert_threshold = -1, toast.autovacuum_vacuum_insert_threshold = -1"
     return f"""
         DO $$ BEGIN
-            CREATE TABLE IF NOT EXISTS {name(day)} PARTITION OF impressions FOR VALUES {bounds};
-            ALTER TABLE {name(day)} {unplanned}, SET ({unvacuumed});
+            IF to_regclass('{name(day)}') IS NULL THEN
+                CREATE TABLE {name(day)} (LIKE impressions INCLUDING ALL);
+                ALTER TABLE {name(day)} {unplanned}, SET ({unvacuumed});
+                ALTER TABLE impressions ATTACH PARTITION {name(day)} FOR VALUES {bounds};
+            END IF;
         END $$
     """
 
 
 async def ensure_partitions(connection: AsyncConnection, days: Iterable[date]) -> None:
-    """Makes the days that are not there yet. Commit soon: creating a day keeps every writer waiting."""
+    """Makes the days that are not there yet. Commit soon: whoever else has to make a day waits."""
     missing = sorted(set(days) - set(await existing(connection)))
     if missing:
         await hold(connection, Lock.PARTITIONS)

@@ -5,13 +5,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Integer, cast, func, insert, select, update
+from sqlalchemy import Integer, cast, func, insert, or_, select, update
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.store.locks import RUNS, lives
 from service.store.tables import job_runs
 
 CHANNEL = "drn_runs"
+LOST = {"reason": "its process ended without a word"}
 ASKABLE = ("minor_update", "major_retrain")  # the jobs that a person may ask for
 
 
@@ -54,10 +56,11 @@ async def close(
     version_id: int | None = None,
     detail: Mapping[str, Any] | None = None,
 ) -> bool:
-    """Says what became of a run; False if that was said before."""
+    """Says what became of a run; False if that was said before. One that was taken for lost (`close_lost`) may yet say it."""
+    taken_for_lost = job_runs.c.detail == cast(LOST, JSONB)
     ended = await connection.execute(
         update(job_runs)
-        .where(job_runs.c.id == run_id, job_runs.c.ended_at.is_(None))
+        .where(job_runs.c.id == run_id, or_(job_runs.c.ended_at.is_(None), taken_for_lost))
         .values(outcome=outcome, ended_at=now, version_id=version_id, detail=dict(detail or {}))
     )
     return ended.rowcount == 1
@@ -69,7 +72,7 @@ async def close_lost(connection: AsyncConnection, started_before: datetime, now:
     lost = await connection.execute(
         update(job_runs)
         .where(job_runs.c.ended_at.is_(None), job_runs.c.started_at < started_before, free)
-        .values(outcome="failed", ended_at=now, detail={"reason": "its process ended without a word"})
+        .values(outcome="failed", ended_at=now, detail=LOST)
     )
     return lost.rowcount
 

@@ -135,6 +135,9 @@ async def test_a_rollback_is_a_new_version_with_a_row_in_the_ledger(
     async with asyncio.timeout(2):
         while app.state.node.live.version_id != 3:  # noqa: ASYNC110  # a client has no event for it either
             await asyncio.sleep(0.05)
+    again = await client.post("/admin/rollback", json=second)  # as after a 503
+    assert again.status_code == 422
+    assert "version 3, the newest one, is the rollback to version 1 already" in again.text
     document = (await client.get("/admin/data?hours=3")).json()
     assert [(row["id"], row["kind"], row["restored"], row["verdict"]) for row in document["versions"]][-1] == (
         3,

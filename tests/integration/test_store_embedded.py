@@ -172,6 +172,14 @@ def test_an_interrupted_initdb_is_begun_anew(tmp_path: Path) -> None:
     embedded.stop(server)
 
 
+def test_a_password_that_was_not_written_to_its_end_is_made_anew(tmp_path: Path) -> None:
+    (tmp_path / "password.new").touch(mode=0o600)
+    server = start(tmp_path)
+    assert answers(server)
+    assert (tmp_path / "password").stat().st_mode & 0o777 == 0o600
+    embedded.stop(server)
+
+
 def test_a_taken_port_is_left_to_who_has_it(directory: Path) -> None:
     first = start(directory)
     embedded.stop(first)

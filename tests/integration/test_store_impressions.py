@@ -16,6 +16,7 @@ from drn.transitions import entry
 from drn.types import Interleaving, Pin
 from service.store import feedback, impressions
 from service.store.engine import libpq_url, reading, writing
+from service.store.erasures import erase_user
 from service.store.errors import StoreUnavailable
 from service.store.impression_rows import texts
 from service.store.impressions import ImpressionWriter
@@ -113,6 +114,25 @@ async def test_exposures_follow_a_number_and_leave_out_ones_own(
 
 async def test_numbers_begin_at_one_and_follow_each_other(writer: ImpressionWriter, make_impression: Make) -> None:
     assert [await writer.write(make_impression(f"r{i}")) for i in range(3)] == [1, 2, 3]
+
+
+async def test_closed_after_steps_over_what_is_erased_meanwhile(
+    engine: AsyncEngine, writer: ImpressionWriter, connection: AsyncConnection, make_impression: Make, noon: datetime
+) -> None:
+    """The last closed impression has been found, and is gone before it is read."""
+    for place in range(3):
+        await writer.write(make_impression(f"r{place}", noon - timedelta(minutes=1), user_id=f"u{place}"))
+
+    class Overtaken:
+        scalar, scalars = connection.scalar, connection.scalars
+
+        async def execute(self, *arguments: Any) -> Any:
+            async with writing(engine) as other:
+                await erase_user(other, "u2", noon)
+            return await connection.execute(*arguments)
+
+    run = await impressions.closed_after(Overtaken(), 0, 3, noon - timedelta(seconds=10), noon, "", 10)  # type: ignore[arg-type]
+    assert ([each.seq for each in run.impressions], run.end) == ([1, 2], 3)
 
 
 async def test_closed_after_ends_at_the_first_open_impression(

@@ -45,6 +45,15 @@ async def test_a_run_is_opened_and_closed_once(connection: AsyncConnection, vers
         await runs.close(connection, other, "forgotten", later)
 
 
+async def test_a_run_that_was_taken_for_lost_may_yet_say_what_became_of_it(connection: AsyncConnection, noon: datetime) -> None:
+    """Its lock can be gone with a connection while it goes on."""
+    run, later = await runs.open(connection, "major_retrain", noon), noon + timedelta(hours=3)
+    assert await runs.close_lost(connection, noon + timedelta(hours=1), later) == 1
+    assert await runs.close(connection, run, "done", later)
+    assert not await runs.close(connection, run, "failed", later)
+    assert [each.outcome for each in await runs.listing(connection)] == ["done"]
+
+
 async def test_runs_whose_process_died_are_closed_by_another(connection: AsyncConnection, noon: datetime) -> None:
     lost = await runs.open(connection, "minor_update", noon)
     alive = await runs.open(connection, "minor_update", noon + timedelta(hours=2))
@@ -284,6 +293,45 @@ async def test_days_may_be_made_ahead_and_twice(connection: AsyncConnection) -> 
     await partitions.ensure_partitions(connection, days)
     await partitions.ensure_partitions(connection, days)
     assert await partitions.existing(connection) == tuple(days)
+
+
+async def test_a_day_is_made_while_somebody_reads_the_log(
+    engine: AsyncEngine, database_url: str, make_impression: Make, noon: datetime
+) -> None:
+    """A dump, say, which takes its time; a day that had to wait for it would keep everybody else waiting behind it."""
+    async with ImpressionWriter(database_url, "w1") as writer:
+        await writer.write(make_impression("r1", noon))
+        async with writing(engine) as reader:
+            await reader.execute(text("LOCK TABLE impressions IN ACCESS SHARE MODE"))
+            async with asyncio.timeout(1), writing(engine) as connection:
+                await partitions.ensure_partitions(connection, [noon.date() + timedelta(days=1)])
+            await writer.write(make_impression("r2", noon + timedelta(days=1)))
+            await writer.write(make_impression("r3", noon + timedelta(days=2)))
+    async with reading(engine) as connection:
+        assert len(await partitions.existing(connection)) == 3
+
+
+async def test_lists_that_are_served_during_an_erasure_are_erased(
+    engine: AsyncEngine, database_url: str, make_impression: Make, noon: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    erase_lists = erasures.erase_lists
+    async with ImpressionWriter(database_url, "w1") as writer:
+
+        async def overtaken(*arguments: Any) -> tuple[int, int]:
+            found = await erase_lists(*arguments)
+            if found[0] == 1:
+                await writer.write(make_impression("r2", user_id="u1"))
+                await writer.write(make_impression("r3", user_id="u1"))
+            return found
+
+        await writer.write(make_impression("r1", user_id="u1"))
+        monkeypatch.setattr(erasures, "erase_lists", overtaken)
+        async with writing(engine) as connection:
+            receipt = await erasures.erase_user(connection, "u1", noon)
+    assert receipt.impressions == 3
+    async with reading(engine) as connection:
+        assert await connection.scalar(text("SELECT count(*) FROM impressions")) == 0
+        assert await connection.scalar(text("SELECT count(*) FROM requests")) == 0
 
 
 async def test_commits_wake_those_who_listen(engine: AsyncEngine, database_url: str, noon: datetime) -> None:

@@ -13,6 +13,7 @@ from drn.checkpoint import digest
 from drn.types import Event, Model, VersionKind
 from drn.versions import Version
 from service import node
+from service.following import Follower
 from service.keys import Scope, new_key
 from service.store import feedback, impressions, keys, versions
 from service.store.engine import writing
@@ -157,6 +158,24 @@ async def test_in_doubt_readers_are_dropped_only_for_what_their_process_wrote(
     await writer.click("e3", "a1", user_id="u2")
     await follower.catch_up()
     assert (clicks(doubting, "a1"), live.cached_reader("u1")) == (3, None)
+
+
+async def test_a_start_that_is_tried_again_counts_once(initial: Version, open_api: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = await open_api()
+    await first.publish("a1")
+    await first.click("e1", "a1")
+    catch_up, tries = Follower.catch_up, []
+
+    async def fails_at_first(follower: Follower) -> None:
+        tries.append(follower)
+        if len(tries) == 1:
+            raise StoreUnavailable("away for a moment")
+        await catch_up(follower)
+
+    monkeypatch.setattr(Follower, "catch_up", fails_at_first)
+    again = await open_api()
+    assert len(tries) == 2
+    assert clicks(again, "a1") == 1
 
 
 async def test_an_erasure_that_commits_after_a_later_one_is_followed(api: Any, engine: AsyncEngine) -> None:

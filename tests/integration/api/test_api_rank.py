@@ -6,10 +6,11 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from service.store import impressions, versions
-from service.store.engine import reading
+from service.store.engine import reading, writing
 
 
 def ids(answer: dict[str, Any]) -> list[str]:
@@ -76,6 +77,15 @@ async def test_a_retry_gets_the_same_list(api: Any, open_api: Any) -> None:
         assert (await api.client.delete(f"/articles/a{i}")).status_code == 204
     other = await open_api()
     assert await other.rank(user_id="u1", request_id="r1") == first
+
+
+async def test_a_retry_after_an_upgrade_gets_the_same_list(api: Any, engine: AsyncEngine) -> None:
+    """The features that were logged then cannot be read any more, and nobody needs them."""
+    await api.publish(*(f"a{i}" for i in range(20)))
+    first = await api.rank(user_id="u1", request_id="r1", pinned=[{"article_id": "a3", "position": 1}])
+    async with writing(engine) as connection:
+        await connection.execute(text("UPDATE impressions SET observation = set_byte(observation, 4, 1)"))
+    assert await api.rank(user_id="u1", request_id="r1") == first
 
 
 async def test_a_request_id_of_another_reader_gets_nobodys_list(api: Any) -> None:
