@@ -146,6 +146,7 @@ async def test_a_rollback_is_a_new_version_with_a_row_in_the_ledger(
         "abandoned",
     )
     assert [(row["job"], row["outcome"], row["version"]) for row in document["jobs"]] == [
+        ("rollback", "skipped", None),
         ("rollback", "published", 3),
         ("rollback", "skipped", None),
     ]
