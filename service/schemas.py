@@ -230,6 +230,16 @@ class ArticleAnswer(BaseModel):
     embedding: list[float] | None
 
 
+class TitleAnswer(BaseModel):
+    id: str
+    title: str
+    published_at: datetime
+
+
+class TitledAnswer(BaseModel):
+    articles: list[TitleAnswer]
+
+
 class Erased(BaseModel):
     """The receipt of an erasure: how many rows of each kind are gone. The reader is named by a digest only."""
 

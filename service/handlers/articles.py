@@ -8,6 +8,7 @@ from service.deadline import within
 from service.errors import NotFound
 from service.node import Node
 from service.store import articles
+from service.store.articles import Titled
 from service.store.engine import reading, writing
 
 ARTICLE_SECONDS = 1e-3  # more for each article: to store ten thousand and take them into the catalogue is no fault of the store
@@ -44,6 +45,20 @@ async def find(node: Node, article_id: str) -> Article:
     if article is None:
         raise NotFound(f"there is no article {article_id!r}")
     return article
+
+
+async def titled(node: Node, title: str, limit: int) -> list[Titled]:
+    """The newest articles whose title holds each word of `title`, where it need not end.
+
+    Raises:
+        Unavailable: the store does not answer.
+    """
+
+    async def work() -> list[Titled]:
+        async with reading(node.engine) as connection:
+            return await articles.titled(connection, title.split(), limit)
+
+    return await within(node.settings.store_timeout, work())
 
 
 async def withdraw(node: Node, article_id: str, now: datetime) -> None:

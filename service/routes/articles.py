@@ -1,17 +1,17 @@
-"""PUT /articles, GET and DELETE /articles/{id}."""
+"""PUT and GET /articles, GET and DELETE /articles/{id}."""
 
 from dataclasses import asdict
 from typing import Annotated
 
 import orjson
-from fastapi import APIRouter, Path, Response
+from fastapi import APIRouter, Path, Query, Response
 
 from service.dependencies import CurrentNode, needs
 from service.handlers import articles
 from service.keys import Scope
 from service.routes.json_body import JsonRoute
 from service.routes.problems import responses
-from service.schemas import PRINTABLE, ArticleAnswer, ArticlesBody, StoredAnswer
+from service.schemas import PRINTABLE, ArticleAnswer, ArticlesBody, StoredAnswer, TitledAnswer
 
 router = APIRouter(route_class=JsonRoute, tags=["articles"])
 ArticleId = Annotated[str, Path(min_length=1, max_length=200, pattern=PRINTABLE)]
@@ -28,6 +28,23 @@ async def put_articles(body: ArticlesBody, node: CurrentNode) -> Response:
     """Rankable from the next request on. Of two articles with one id, the last one counts."""
     stored = await articles.publish(node, [article.to_article() for article in body.articles], node.clock())
     return Response(orjson.dumps({"stored": stored}), media_type="application/json")
+
+
+@router.get(
+    "/articles",
+    summary="Articles by words of their title",
+    response_model=None,
+    responses={200: {"model": TitledAnswer}, **responses(401, 403, 422, 503)},
+    dependencies=needs(Scope.READ),
+)
+async def get_articles(
+    node: CurrentNode,
+    title: Annotated[str, Query(max_length=200, pattern=PRINTABLE)] = "",
+    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+) -> Response:
+    """The newest first; a word may be a part of one. Without `title`, the newest of all. Withdrawn ones are left out."""
+    found = await articles.titled(node, title, limit)
+    return Response(orjson.dumps({"articles": [each._asdict() for each in found]}), media_type="application/json")
 
 
 @router.get(

@@ -45,6 +45,12 @@ class Headline(NamedTuple):
     withdrawn: bool
 
 
+class Titled(NamedTuple):
+    id: str
+    title: str
+    published_at: datetime
+
+
 async def upsert(connection: AsyncConnection, batch: Sequence[Article], now: datetime) -> int:
     """Stores the articles and returns how many there were; of two with one id the later counts.
 
@@ -100,6 +106,15 @@ async def headlines(connection: AsyncConnection, article_ids: Collection[str]) -
     wanted = bindparam("ids", list(article_ids), type_=ARRAY(Text))
     query = select(articles.c.id, articles.c.title, articles.c.withdrawn_at).where(articles.c.id == wanted.any_())
     return {row.id: Headline(row.title, row.withdrawn_at is not None) for row in await connection.execute(query)}
+
+
+async def titled(connection: AsyncConnection, words: Sequence[str], limit: int) -> list[Titled]:
+    """The newest articles, withdrawn ones left out, whose title holds each of these words or beginnings, in either case."""
+    query = select(articles.c.id, articles.c.title, articles.c.published_at).where(articles.c.withdrawn_at.is_(None))
+    for word in words:
+        query = query.where(articles.c.title.icontains(word, autoescape=True))
+    rows = await connection.execute(query.order_by(articles.c.published_at.desc(), articles.c.id).limit(limit))
+    return [Titled(*row) for row in rows]
 
 
 async def withdraw(connection: AsyncConnection, article_id: str, now: datetime) -> bool:

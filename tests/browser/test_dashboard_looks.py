@@ -172,7 +172,7 @@ async def test_everything_that_can_be_operated_is_reached_by_tab_and_named(
         await page.keyboard.press("Tab")
         reached.append(await page.evaluate(focused))
     of_parts = ("Skip to the figures", "24 h", "Version 30, a rollback", "Roll back to this version")
-    of_rules = ("End “Pinned at 1: Harbour bridge closes”", "Rule", "Article id", "Place", "Surface", "Until (optional)")
+    of_rules = ("End “Pinned at 1: Harbour bridge closes”", "Rule", "Article", "Place", "Surface", "Until (optional)")
     of_lists = ("Set rule", "Take down Harbour bridge closes", "Request id", "Look up")
     for name in (*of_parts, *of_rules, *of_lists, "Minor update now", "Major update now"):
         assert name in reached

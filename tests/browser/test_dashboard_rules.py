@@ -25,7 +25,7 @@ async def ids(address: str, **body: Any) -> list[str]:
 async def fill(page: Page, kind: str, article: str, number: str, **more: str) -> None:
     form = page.get_by_role("form", name="Set a rule")
     await form.get_by_label("Rule").select_option(label=kind)
-    await form.get_by_label("Article id").fill(article)
+    await form.get_by_label("Article", exact=True).fill(article)
     await form.locator("#rule-number").fill(number)
     for label, value in more.items():
         await form.get_by_label(label).fill(value)
@@ -101,6 +101,27 @@ async def test_a_rule_that_cannot_be_set_is_explained(address: str, open_page: O
     await fill(page, "Pin", "a1", "3")
     await expect(trouble).to_contain_text("The service did not answer.")
     await expect(page.locator("#rules tbody tr")).to_have_count(1)
+
+
+async def test_an_article_is_found_by_words_of_its_title(address: str, open_page: OpenPage) -> None:
+    """Markup in a title stays text."""
+    async with httpx.AsyncClient(base_url=address) as client:
+        old = [{"id": f"old{i}", "title": f"Ferry {i} <b>late</b>", "published_at": f"2020-01-0{i}T00:00:00Z"} for i in (1, 2)]
+        await client.put("/articles", json={"articles": old})
+    page = await open_page(address)
+    field, offered = page.locator("#rule-article"), page.locator("#rule-articles option")
+    await expect(offered).to_have_count(4)  # the newest ones
+    await field.fill("late ferry")
+    await expect(offered).to_have_count(2)
+    assert await offered.evaluate_all("all => all.map(({ value, label }) => [value, label])") == [
+        ["old2", "Ferry 2 <b>late</b>"],
+        ["old1", "Ferry 1 <b>late</b>"],
+    ]
+    await field.fill("no such title")
+    await expect(offered).to_have_count(4)
+    await page.route("**/articles?*", lambda route: route.abort())
+    await fill(page, "Pin", "old1", "2")
+    await expect(page.locator("#rules tbody tr")).to_contain_text("Ferry 1 <b>late</b>")
 
 
 async def test_a_rule_set_here_and_ended_elsewhere_makes_room(address: str, open_page: OpenPage) -> None:

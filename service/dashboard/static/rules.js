@@ -1,6 +1,6 @@
 // Editors' rules: the running ones, a form that sets one by POST /rules, and an end to one, asked about in a dialog.
 
-import { endRule, KeyNeeded, Refused, setRule } from "./api.js";
+import { endRule, KeyNeeded, Refused, setRule, titled } from "./api.js";
 import { at, html, show } from "./element.js";
 import { asSet, iso, plural, stamp } from "./format.js";
 import { buttonOf, keepingFocus } from "./takedown.js";
@@ -30,6 +30,8 @@ const KINDS = {
   },
 };
 
+const PAUSE = 200; // milliseconds without a letter after which the title is looked for
+
 const where = ({ surface }) => surface ?? "every surface";
 const called = (rule) => `${KINDS[rule.kind].said(rule)}: ${rule.title}`;
 
@@ -49,10 +51,16 @@ export class Rules {
     this.data = null;
     this.ended = new Set(); // the ids of those that were ended here, which the figures may not know yet
     this.asked = null;
+    this.found = null; // articles by the words that were typed; null: the newest ones
+    this.typing = null;
     at("rule-kind").addEventListener("change", () => this.explain());
     at("rule-form").addEventListener("submit", (event) => {
       event.preventDefault();
       this.add(askKey, done);
+    });
+    at("rule-article").addEventListener("input", () => {
+      clearTimeout(this.typing);
+      this.typing = setTimeout(() => this.look(), PAUSE);
     });
     at("rules").addEventListener("click", (event) => {
       const button = event.target.closest("[data-rule]");
@@ -81,7 +89,20 @@ export class Rules {
     at("rules-empty").hidden = rules.length > 0;
     show(at("rules-readout"), rules.length > 0 ? `${plural(rules.length, "rule")} for every list that ${rules.length === 1 ? "it concerns" : "they concern"}` : "");
     keepingFocus(at("rules"), () => show(at("rules").tBodies[0], rules.map(row)), "rule");
-    show(at("rule-articles"), this.data.newest.map(({ id, title }) => html("option", { value: id, label: title })));
+    this.offer();
+  }
+
+  offer() {
+    show(at("rule-articles"), (this.found ?? this.data.newest).map(({ id, title }) => html("option", { value: id, label: title })));
+  }
+
+  // What was typed may be an id or words of a title. Whatever goes wrong, an id can still be typed.
+  async look() {
+    const words = at("rule-article").value.trim();
+    const found = words ? await titled(words).catch(() => null) : null;
+    if (at("rule-article").value.trim() !== words) return; // more was typed meanwhile
+    this.found = found?.length ? found : null;
+    this.offer();
   }
 
   explain() {

@@ -27,6 +27,17 @@ def ids(answer: dict[str, Any]) -> list[str]:
     return [item["article_id"] for item in answer["items"]]
 
 
+async def test_articles_are_found_by_their_titles(api: Any) -> None:
+    await api.publish("a1", title="Storm closes the harbour")
+    await api.publish("a2", title="Late goal")
+    answer = await api.client.get("/articles", params={"title": "harbour storm"})
+    assert [each["id"] for each in answer.json()["articles"]] == ["a1"]
+    assert len((await api.client.get("/articles")).json()["articles"]) == 2
+    assert len((await api.client.get("/articles?limit=1")).json()["articles"]) == 1
+    for wrong in ({"title": "x" * 201}, {"title": "\0"}, {"limit": 0}, {"limit": 101}):
+        assert (await api.client.get("/articles", params=wrong)).status_code == 422
+
+
 async def set_rule(api: Any, **body: Any) -> dict[str, Any]:
     answer = await api.client.post("/rules", json=body)
     assert answer.status_code == 201, answer.text
