@@ -43,10 +43,11 @@ class Config:
     entities_per_article: int = parameter(6, "", "further entities of an article are ignored", low=1)
     words_per_article: int = parameter(12, "", "further title words are ignored", low=1)
     embedding_size: int = parameter(
-        16, "E", "article embeddings of any length are projected to it; 0 switches them off", low=0, high=256
+        16, "E", "article embeddings of any length are projected to it; 0 switches them off", low=0, high=65_535
     )
     history_clicks: int = parameter(300, "", "a reader's newest clicks that features look at", low=1, high=60_000)
     features: str = parameter("all", "", f"dense inputs: all, or {DRN} §4.1's alone, the others blank; its list misses much")
+    # Above 0, as logarithms are taken of rates.
     rate_prior_clicks: float = parameter(1.0, "", "smoothed click rate (clicks + 1) / (exposures + 11)", low=1e-6)
     rate_prior_exposures: float = parameter(11.0, "", "smoothed click rate (clicks + 1) / (exposures + 11)", low=1e-6)
 

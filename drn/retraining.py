@@ -107,7 +107,7 @@ def train(
         trainer.train(finish)
     weights = trainer.mixed(start, share)
     if not is_finite(weights):
-        return start, metrics, False
+        return start, metrics | {"finite": 0.0}, False
     return weights, metrics | {"loss": trainer.loss}, accepted
 
 

@@ -58,8 +58,10 @@ class Scorer:
         else:
             parts = self._parts = self._parts.up_to(len(revisions))
         layer, mean = np.empty((2, n, tower.width // 2), np.float32), np.empty((2, tower.width // 2), np.float32)
-        while not join_parts(first, rows, revisions, parts.stamps, parts.sums, shared, tower.activation, layer, mean):
+        joined = (first, rows, revisions, parts.stamps, parts.sums, shared, tower.activation, layer, mean)
+        if not join_parts(*joined):
             parts.renew(rows, revisions, inputs, tower)
+            join_parts(*joined)
         return tower.outputs(layer, self._values(shared), mean)
 
     def _values(self, shared: Floats) -> Floats:

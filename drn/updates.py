@@ -152,7 +152,7 @@ def learn(
 ) -> Step:
     """Judges the duel, acts on the verdict and, for a guided explore network, follows the feedback.
 
-    Networks that are no longer finite lose at once, whatever readers said: nobody could load them.
+    A network that is not finite, or whose learner's memory is not, loses at once, whatever readers said: nobody could load it.
 
     Args:
         experiences: in the order of the log; only 'guided' looks at them, once
@@ -170,9 +170,11 @@ def learn(
     if config.direction == "guided":
         explore, memory = guided_steps(model.explore, model.memory, experiences, config, new_share)
         model = Model(model.current, explore, memory)
-    if not (is_finite(model.current) and is_finite(model.explore)):
-        verdict, duel = Verdict.CURRENT_WON, follow(judged, version_id)
-        model = Model(before.current, open_explore(before.current, config, version_rng(config, version_id)))
+    if not all(map(is_finite, (model.current, model.explore, model.memory))):
+        current = model.current if is_finite(model.current) else before.current
+        if verdict is not Verdict.EXPLORE_WON or current is before.current:
+            verdict, duel = Verdict.CURRENT_WON, follow(judged, version_id)
+        model = Model(current, open_explore(current, config, version_rng(config, version_id)))
     return Step(model, duel, verdict, judged)
 
 

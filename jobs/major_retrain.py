@@ -40,7 +40,8 @@ def major_retrain(progress: Progress | None = None) -> Job:
         retrained = await asyncio.to_thread(updates.trained, base, replay, draws, config, progress)
         retrained = replace(retrained, metrics={**retrained.metrics, **lost})
         if not retrained.accepted:
-            return Skipped("the retrained network did not pass its gate", dict(retrained.metrics))
+            reason = "is not finite: a learning rate is too high" if "finite" in retrained.metrics else "did not pass its gate"
+            return Skipped(f"the retrained network {reason}", dict(retrained.metrics))
         return partial(publish, base, retrained)
 
     return Job(NAME, train, RETRAIN)

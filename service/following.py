@@ -5,7 +5,7 @@ Notifications make it quick, looking every `follow_seconds` makes it sure.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Set
 from datetime import datetime
 from functools import partial
 from itertools import chain
@@ -33,7 +33,7 @@ LOADS = 3  # a reader so busy that three reads were overtaken is served from the
 PAGE = 250  # rows of the log that are read and applied at once: ten milliseconds at most
 ARTICLES = 100  # changes of articles that are read and applied at once: a few milliseconds
 MISSED_SECONDS = 0.5  # a notice can be missed while the listening connection is replaced; its news is found after this
-HASHES = 1_000  # readers that are compared with a receipt at once: a millisecond
+HASHES = 1_000  # readers that are compared with a receipt in one go: a millisecond
 GATHER_SECONDS = 0.01  # so that a burst of news is one look
 log = structlog.get_logger(__name__)
 
@@ -345,16 +345,12 @@ class Follower:
             self._live.lists.clear()  # what was shown to anybody
         for receipt in new:
             # Who comes into memory from now on is read from a log in which they are erased.
-            for some in batched(self._live.known_readers(), HASHES):
-                for user_id in some:
-                    if receipt.concerns(user_id):
-                        self._live.forget(user_id)
-                await asyncio.sleep(0)  # requests that wait are answered between two batches
+            for number, user_id in enumerate(self._live.known_readers(), 1):
+                if receipt.concerns(user_id):
+                    self._live.forget(user_id)
+                if number % HASHES == 0:
+                    await asyncio.sleep(0)  # requests that wait are answered meanwhile
         self._erasures.settle(time.monotonic())
-
-
-def batched(items: Sequence[str], size: int) -> Iterator[Sequence[str]]:
-    return (items[start : start + size] for start in range(0, len(items), size))
 
 
 async def unread(read: Callable[..., Awaitable[list[Row]]], applied: Applied) -> AsyncIterator[list[Row]]:

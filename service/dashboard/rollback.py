@@ -48,7 +48,7 @@ async def append(node: Node, target_id: int, started: datetime) -> int:
             raise refused(f"the newest version cannot be read: {error}") from error
         if head is None or head.id == target_id:
             raise refused("there is no version yet" if head is None else f"version {target_id} is the newest one already")
-        if head.kind is VersionKind.ROLLBACK and head.metrics.get("target") == target_id:  # asked again, as after a 503
+        if head.kind is VersionKind.ROLLBACK and head.metrics.get("target") == target_id:  # asked again at once, as after a 503
             raise refused(f"version {head.id}, the newest one, is the rollback to version {target_id} already")
         try:
             version = core.rollback(head, await versions.load(connection, target_id, memory=False), node.clock())

@@ -47,8 +47,8 @@ async def find(node: Node, article_id: str) -> Article:
     return article
 
 
-async def titled(node: Node, title: str, limit: int) -> list[Titled]:
-    """The newest articles whose title holds each word of `title`, where it need not end.
+async def titled(node: Node, piece: str, limit: int) -> list[Titled]:
+    """The newest articles whose title contains this piece, in upper or lower case; withdrawn ones are left out.
 
     Raises:
         Unavailable: the store does not answer.
@@ -56,7 +56,7 @@ async def titled(node: Node, title: str, limit: int) -> list[Titled]:
 
     async def work() -> list[Titled]:
         async with reading(node.engine) as connection:
-            return await articles.titled(connection, title.split(), limit)
+            return await articles.titled(connection, piece, limit)
 
     return await within(node.settings.store_timeout, work())
 

@@ -32,7 +32,7 @@ async def put_articles(body: ArticlesBody, node: CurrentNode) -> Response:
 
 @router.get(
     "/articles",
-    summary="Articles by words of their title",
+    summary="Articles by a piece of their title",
     response_model=None,
     responses={200: {"model": TitledAnswer}, **responses(401, 403, 422, 503)},
     dependencies=needs(Scope.READ),
@@ -42,7 +42,7 @@ async def get_articles(
     title: Annotated[str, Query(max_length=200, pattern=PRINTABLE)] = "",
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
 ) -> Response:
-    """The newest first; a word may be a part of one. Without `title`, the newest of all. Withdrawn ones are left out."""
+    """The newest whose title contains it, in upper or lower case, or of all without it; withdrawn ones are left out."""
     found = await articles.titled(node, title, limit)
     return Response(orjson.dumps({"articles": [each._asdict() for each in found]}), media_type="application/json")
 

@@ -108,11 +108,11 @@ async def headlines(connection: AsyncConnection, article_ids: Collection[str]) -
     return {row.id: Headline(row.title, row.withdrawn_at is not None) for row in await connection.execute(query)}
 
 
-async def titled(connection: AsyncConnection, words: Sequence[str], limit: int) -> list[Titled]:
-    """The newest articles, withdrawn ones left out, whose title holds each of these words or beginnings, in either case."""
-    query = select(articles.c.id, articles.c.title, articles.c.published_at).where(articles.c.withdrawn_at.is_(None))
-    for word in words:
-        query = query.where(articles.c.title.icontains(word, autoescape=True))
+async def titled(connection: AsyncConnection, piece: str, limit: int) -> list[Titled]:
+    """The newest articles whose title contains this piece, in upper or lower case; withdrawn ones are left out."""
+    query = select(articles.c.id, articles.c.title, articles.c.published_at).where(
+        articles.c.withdrawn_at.is_(None), articles.c.title.icontains(piece, autoescape=True)
+    )
     rows = await connection.execute(query.order_by(articles.c.published_at.desc(), articles.c.id).limit(limit))
     return [Titled(*row) for row in rows]
 

@@ -172,12 +172,9 @@ def initialise(directory: Path, data: Path) -> None:
     new.mkdir(mode=0o700)
     owner = account(new)
     password = directory / "password"
-    if not password.exists():
-        unfinished = directory / "password.new"
-        unfinished.unlink(missing_ok=True)
-        unfinished.touch(mode=0o600)
-        unfinished.write_text(secrets.token_urlsafe(24))
-        unfinished.rename(password)
+    if not password.exists() or not password.read_text():  # empty: whoever was writing it was killed
+        password.touch(mode=0o600)
+        password.write_text(secrets.token_urlsafe(24))
     with tempfile.NamedTemporaryFile("w", dir=directory, prefix="initdb-") as handed:
         handed.write(password.read_text())
         handed.flush()

@@ -12,6 +12,7 @@ from service.store.errors import Occupied
 
 NAMESPACE = 0x64726E  # "drn": advisory locks are one space for everyone who uses the database
 RUNS = NAMESPACE + 1  # a lock for every run in the ledger, by its id: it lives as long as somebody holds it
+ERASURES = NAMESPACE + 3  # a lock for every reader who is being erased
 WISHES = NAMESPACE + 2  # a lock for every wish for a run: it is for one learner to fulfil
 
 
@@ -71,6 +72,12 @@ async def release_session(connection: AsyncConnection, lock: Lock) -> None:
 async def is_held(connection: AsyncConnection, lock: Lock) -> bool:
     """Whether anybody has the lock, alone or shared."""
     return await anybody_holds(connection, NAMESPACE, int(lock))
+
+
+async def try_hold_erasure(connection: AsyncConnection, user_id: str) -> bool:
+    """Takes the reader's erasure until the transaction ends, unless somebody is at it."""
+    query = text("SELECT pg_try_advisory_xact_lock(:namespace, :reader)")
+    return bool(await connection.scalar(query, {"namespace": ERASURES, "reader": crc32(user_id.encode()) % 2**31}))
 
 
 async def lives(connection: AsyncConnection, run_id: int) -> bool:

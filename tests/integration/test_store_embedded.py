@@ -173,7 +173,7 @@ def test_an_interrupted_initdb_is_begun_anew(tmp_path: Path) -> None:
 
 
 def test_a_password_that_was_not_written_to_its_end_is_made_anew(tmp_path: Path) -> None:
-    (tmp_path / "password.new").touch(mode=0o600)
+    (tmp_path / "password").touch(mode=0o600)
     server = start(tmp_path)
     assert answers(server)
     assert (tmp_path / "password").stat().st_mode & 0o777 == 0o600

@@ -35,7 +35,7 @@ from service.settings import Settings
         ({"duel_window": 0}, "duel_window is 0; it must be at least 1"),
         ({"major_epochs": 0.0}, "major_epochs is 0.0; it must be at least"),
         ({"rate_prior_clicks": 0}, "rate_prior_clicks is 0; it must be at least"),
-        ({"embedding_size": 257}, "embedding_size is 257; it must be at most 256"),
+        ({"embedding_size": 65_536}, "embedding_size is 65536; it must be at most 65535"),
         ({"gate": "duel", "direction": "random"}, "gate is 'duel', which direction 'random' cannot hold"),
         ({"word_slots": 14_000}, "content slots are 14282 in all; they must be at most 13107"),
     ],

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any, cast
 
+import psycopg
 import pytest
 
 from service.store.group_commit import Connection, GroupCommit, Lane
@@ -103,6 +104,28 @@ def test_a_second_group_leaves_beside_the_first_if_it_is_full():
 
     asyncio.run(run())
     assert sorted(log.groups) == [1, 2, 3, 3]
+
+
+def test_a_commit_that_went_unanswered_and_is_not_found_is_doubted():
+    """It may be found later, as a duplicate of what is written again: then nobody would be told of it."""
+
+    class Unanswered(Memory):
+        async def commit(self, connection: Connection, items: Sequence[str]) -> list[int | Exception]:
+            if not self.groups:
+                self.groups.append(0)
+                raise psycopg.OperationalError("the connection is lost")
+            return await super().commit(connection, items)
+
+    async def run(log: Memory) -> None:
+        group = GroupCommit("postgresql://", "test", log, lambda _: None, doubted=lambda: doubts.append(1))
+        await group.write("item")
+        await group.close()
+
+    doubts: list[int] = []
+    asyncio.run(run(Memory()))
+    assert not doubts
+    asyncio.run(run(Unanswered()))
+    assert doubts == [1]
 
 
 def test_the_end_answers_what_was_committed_a_moment_before():

@@ -262,11 +262,13 @@ def test_properties_learn_at_their_share_of_the_rate():
 
 
 def test_what_is_not_finite_is_never_accepted():
-    config = replace(CONFIG, major_rate=1e30, gate="none")
-    weights, metrics, accepted = retrain(IDENTITY, many(300, [True, False]), 300.0, config, np.random.default_rng(0))
-    assert not accepted
-    assert weights is IDENTITY
-    assert "loss" not in metrics
+    for gate in ("none", "offline"):
+        config = replace(CONFIG, major_rate=1e30, gate=gate)
+        weights, metrics, accepted = retrain(IDENTITY, many(300, [True, False]), 300.0, config, np.random.default_rng(0))
+        assert not accepted
+        assert weights is IDENTITY
+        assert metrics["finite"] == 0
+        assert "loss" not in metrics
 
 
 def test_lists_of_which_nothing_is_known_teach_nothing():

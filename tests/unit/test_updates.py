@@ -257,6 +257,18 @@ def test_a_network_that_is_not_finite_loses_at_once(direction):
     assert not step.model.memory
 
 
+def test_who_won_stays_if_the_next_explore_network_breaks(monkeypatch):
+    """Steps that diverge right after a promotion undo neither it nor its verdict; nor may they leave a broken memory."""
+    config = Config(duel_window=2)
+    won = Model(tiny(1.0), tiny(2.0))
+    for explore, memory in ((np.nan, 1.0), (3.0, np.inf)):
+        monkeypatch.setattr("drn.updates.guided_steps", lambda *_, to=(explore, memory): (tiny(to[0]), tiny(to[1])))
+        step = learn(won, DuelState(7), [], [0.5, 0.4], config, 9)
+        assert step.verdict is Verdict.EXPLORE_WON
+        assert step.model.current["w"].tolist() == step.model.explore["w"].tolist() == [2.0]
+        assert not step.model.memory
+
+
 def test_a_duel_that_heard_nothing_goes_on():
     for direction in ("guided", "random", "es"):
         step = learn(Model(tiny(1.0), tiny(2.0)), DuelState(7), [], [], Config(direction=direction), 9)

@@ -30,7 +30,7 @@ const ask = async (path, options = {}, patience = PATIENCE) => {
 
 export const figures = (hours) => ask(`admin/data?hours=${hours}`);
 export const decision = (id) => ask(`decisions/${encodeURIComponent(id)}`);
-export const titled = (words) => ask(`articles?title=${encodeURIComponent(words)}`).then(({ articles }) => articles);
+export const titled = (piece) => ask(`articles?title=${encodeURIComponent(piece)}`).then(({ articles }) => articles);
 export const withdraw = (id) => ask(`articles/${encodeURIComponent(id)}`, { method: "DELETE" });
 const posting = (body) => ({ method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
 export const setRule = (rule) => ask("rules", posting(rule));

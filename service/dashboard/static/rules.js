@@ -30,7 +30,8 @@ const KINDS = {
   },
 };
 
-const PAUSE = 200; // milliseconds without a letter after which the title is looked for
+const PAUSE = 200; // milliseconds without a letter after which a title is looked for
+const SHORTEST = 2; // letters of it
 
 const where = ({ surface }) => surface ?? "every surface";
 const called = (rule) => `${KINDS[rule.kind].said(rule)}: ${rule.title}`;
@@ -51,7 +52,7 @@ export class Rules {
     this.data = null;
     this.ended = new Set(); // the ids of those that were ended here, which the figures may not know yet
     this.asked = null;
-    this.found = null; // articles by the words that were typed; null: the newest ones
+    this.found = null; // articles by what was typed; null: the newest ones
     this.typing = null;
     at("rule-kind").addEventListener("change", () => this.explain());
     at("rule-form").addEventListener("submit", (event) => {
@@ -96,11 +97,11 @@ export class Rules {
     show(at("rule-articles"), (this.found ?? this.data.newest).map(({ id, title }) => html("option", { value: id, label: title })));
   }
 
-  // What was typed may be an id or words of a title. Whatever goes wrong, an id can still be typed.
+  // What was typed may be an id or a piece of a title. Whatever goes wrong, an id can still be typed.
   async look() {
-    const words = at("rule-article").value.trim();
-    const found = words ? await titled(words).catch(() => null) : null;
-    if (at("rule-article").value.trim() !== words) return; // more was typed meanwhile
+    const piece = at("rule-article").value.trim();
+    const found = piece.length >= SHORTEST ? await titled(piece).catch(() => null) : null;
+    if (at("rule-article").value.trim() !== piece) return; // more was typed meanwhile
     this.found = found?.length ? found : null;
     this.offer();
   }
@@ -131,6 +132,7 @@ export class Rules {
     try {
       const rule = await setRule(this.wanted());
       at("rule-form").reset();
+      this.look();
       at("rule-kind").value = rule.kind;
       at("rule-said").textContent = `${called(rule)}. It holds for ${where(rule)} within a second.`;
       done();
