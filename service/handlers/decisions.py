@@ -67,7 +67,6 @@ async def decide_again(node: Node, request_id: str) -> Decision:
 
 async def outlined(node: Node, request_id: str, reason: str) -> Decision:
     """What the row says without its features, and why it says no more."""
-
     impression = await within(node.settings.store_timeout, node.outline(request_id))
     if impression is None:  # erased in this very moment
         raise missing(request_id)
