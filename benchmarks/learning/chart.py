@@ -5,6 +5,7 @@ from html import escape
 from pathlib import Path
 
 Points = Sequence[tuple[float, float]]
+OURS = "drn"  # the product's line, which is drawn last, thicker and in a colour of its own
 COLOURS = (
     "#8c8c8c",
     "#e69f00",
@@ -19,6 +20,7 @@ COLOURS = (
     "#44aa99",
     "#aa4499",
     "#882255",
+    "#ddaa88",
 )  # Okabe & Ito, colour-blind safe; then Tol's muted ones for tables with many rows
 WIDTH, HEIGHT, LEFT, TOP, GAP, FOOT = 300, 220, 56, 40, 24, 64
 LEGEND_ROW = 18
@@ -47,7 +49,9 @@ def chart(
 ) -> str:
     points = [point for lines in panels.values() for line in lines.values() for point in line]
     names = list(dict.fromkeys(name for lines in panels.values() for name in lines))
-    colours = {name: COLOURS[i % len(COLOURS)] for i, name in enumerate(names)}
+    others = [name for name in names if name != OURS]
+    colours = {OURS: "#c1121f"} if OURS in names else {}
+    colours |= {name: COLOURS[i % len(COLOURS)] for i, name in enumerate(others)}
     x_range, y_range = extent([x for x, _ in points]), extent([y for _, y in points])
     width = LEFT + len(panels) * (panel_width + GAP)
     keys, legend_rows = legend(colours, TOP + HEIGHT + FOOT - 12, width)
@@ -90,9 +94,11 @@ def panel(
             parts.append(text(left - 6, y_at(tick) + 4, f"{tick:g}", "end"))
     parts += [text(x_at(tick), TOP + HEIGHT + 15, f"{tick:,g}", "middle") for tick in (x_range[0], sum(x_range) / 2)]
     parts += [f'<path d="M{x_at(x):.1f} {TOP}v{HEIGHT}" stroke="#999" stroke-dasharray="4 3"/>' for x in marks]
-    for name, points in lines.items():
+    for name, points in sorted(lines.items(), key=lambda line: line[0] == OURS):
         path = " ".join(f"{x_at(x):.1f},{y_at(y):.1f}" for x, y in points)
-        parts.append(f'<polyline fill="none" stroke="{colours[name]}" stroke-width="1.8" points="{path}"/>')
+        parts.append(
+            f'<polyline fill="none" stroke="{colours[name]}" stroke-width="{3 if name == OURS else 1.6}" points="{path}"/>'
+        )
     return parts
 
 

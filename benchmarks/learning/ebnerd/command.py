@@ -66,7 +66,7 @@ async def measure(options: Options, csv: Path | None, picture: Path | None) -> N
             print(measured[0], flush=True)
             found += measured
     if picture:
-        write_chart(picture, "AUC by day, every list ranked before it is learned from", "day", "AUC", {"": daily(found)})
+        write_chart(picture, "AUC by day, every list ranked before it is learned from", "day", "AUC", {"": daily(found)}, 560)
 
 
 async def judged_methods(options: Options) -> AsyncIterator[tuple[str, Judged, Judged, float]]:
