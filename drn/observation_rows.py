@@ -14,64 +14,6 @@ RECENT = 50  # newest clicks that the reader's mean embedding is made of
 SPREAD = 2_654_435_769  # 2³² by the golden ratio: rows that follow each other come to lie apart (Knuth, TAOCP 3, §6.4)
 
 
-@kernel(
-    VOID,
-    reads("i8", 2),
-    reads("u2", 2),
-    reads("u4", 2),
-    reads("i4", 1),
-    reads("u4", 2),
-    reads("u2", 2),
-    reads("i4", 1),
-    INT,
-    writes("i4", 1),
-    writes("u2", 2),
-    writes("u4", 2),
-    writes("u4", 2),
-    writes("u2", 2),
-)
-def gather(
-    times: NDArray[np.int64],
-    content: NDArray[np.uint16],
-    counts: NDArray[np.uint32],
-    category: Ints,
-    category_counts: NDArray[np.uint32],
-    embedding: NDArray[np.uint16],
-    rows: Ints,
-    now: int,
-    age_out: Ints,
-    content_out: NDArray[np.uint16],
-    counts_out: NDArray[np.uint32],
-    category_counts_out: NDArray[np.uint32],
-    embedding_out: NDArray[np.uint16],
-) -> None:
-    """What is known of articles at `now` (epoch seconds), whoever reads them. In one loop, to wait for several tables at once.
-
-    Args:
-        times (rows, 3; when it was published is the first), content (rows, M), counts (rows, 2W), category (rows,),
-        embedding (rows, E): of every article
-        category_counts: of every category.  (categories, 2)
-        rows: of the candidates.  (n,)
-        age_out: seconds since publication, 0 before it, within 31 bits.  (n,)
-        content_out (n, M), counts_out (n, 2W), category_counts_out (n, 2), embedding_out (n, E): filled here.
-    """
-    n = len(rows)
-    for i in range(n):
-        row, ahead = rows[i], rows[min(i + 8, n - 1)]
-        prefetch(content, ahead)
-        prefetch(counts, ahead)
-        prefetch(embedding, ahead)
-        age_out[i] = min(max(now - times[row, 0], 0), 2**31 - 1)
-        for column in range(content.shape[1]):
-            content_out[i, column] = content[row, column]
-        for column in range(counts.shape[1]):
-            counts_out[i, column] = counts[row, column]
-        for column in range(2):
-            category_counts_out[i, column] = category_counts[category[row], column]
-        for component in range(embedding.shape[1]):
-            embedding_out[i, component] = embedding[row, component]
-
-
 @kernel(VOID, reads("u2", 2), reads("i4", 1), reads("i8", 1), INT, reads("i8", 1), writes("u2", 2), writes("u2", 1))
 def click_profile(
     content: NDArray[np.uint16],
@@ -317,22 +259,39 @@ def observe_list(
     totals_out: NDArray[np.uint16],
     reader_embedding_out: Floats,
 ) -> None:
-    """`gather`, `relations`, `click_profile` and `mean_of_halves` of one list and its reader: nearly all of an observation."""
-    gather(
-        times,
-        content,
-        counts,
-        category,
-        category_counts,
-        embedding,
-        rows,
-        now,
-        age_out,
-        content_out,
-        counts_out,
-        category_counts_out,
-        embedding_out,
-    )
+    """What is known of articles at `now` (epoch seconds), and of the reader whom the list is for: nearly all of an observation.
+
+    Articles are looked at in one loop, to wait for several tables at once.
+
+    Args:
+        times (rows, 3; when it was published is the first), content (rows, M), counts (rows, 2W), category (rows,), below
+            `categories`, stems (rows, STEMS), embedding (rows, E; halves): of every article
+        category_counts: of every category.  (categories, 2)
+        rows: of the candidates.  (n,)
+        page: the row of the page's own article, −1 without one.
+        clicked, click_times: the reader's clicks, oldest first.  (m,), (m,)
+        shown, showings: what the reader was shown, and how often; distinct.  (u,), (u,)
+        read, readings: the same of what they read.
+        lengths: of the windows in which clicks are counted, the shortest first, in seconds.  (V,)
+        age_out: seconds since publication, 0 before it, within 31 bits.  (n,)
+        content_out (n, M), counts_out (n, 2W), category_counts_out (n, 2), embedding_out (n, E), seen_out (n, 7), profile_out
+            (V, C), totals_out (V,), reader_embedding_out (E,): filled here, as in `Observation`
+    """
+    n = len(rows)
+    for i in range(n):
+        row, ahead = rows[i], rows[min(i + 8, n - 1)]
+        prefetch(content, ahead)
+        prefetch(counts, ahead)
+        prefetch(embedding, ahead)
+        age_out[i] = min(max(now - times[row, 0], 0), 2**31 - 1)
+        for column in range(content.shape[1]):
+            content_out[i, column] = content[row, column]
+        for column in range(counts.shape[1]):
+            counts_out[i, column] = counts[row, column]
+        for column in range(2):
+            category_counts_out[i, column] = category_counts[category[row], column]
+        for component in range(embedding.shape[1]):
+            embedding_out[i, component] = embedding[row, component]
     relations(shown, showings, read, readings, category, categories, stems, clicked, page, rows, seen_out)
     click_profile(content, clicked, click_times, now, lengths, profile_out, totals_out)
     mean_of_halves(embedding, clicked[max(len(clicked) - RECENT, 0) :], reader_embedding_out)

@@ -38,7 +38,10 @@ class Scorer:
         reader = np.hstack([tower.reader for tower in towers])  # (R, 2H + 2Hv)
         clicks = max(len(reader) - OF_LIST, 0)
         self._clicks, self._of_list = reader[:clicks].copy(), reader[clicks:].copy()
-        self._kept = KeptSums(reader.shape[1])
+        # What clicks add, of `READERS` states of readers. A place is found, and what it holds told from others, by a hash of the
+        # inputs: that two readers share all 64 bits at one place is less likely than that the memory forgets.
+        self._names = np.zeros(READERS, np.uint64)  # 0 where nothing is kept
+        self._sums = np.empty((READERS, reader.shape[1]), np.float32)  # (READERS, 2H + 2Hv)
         self._parts = ArticleParts(0, self._advantage.width)
 
     def scores(self, inputs: Inputs | Measured, rows: Ints | None = None, revisions: NDArray[np.int32] | None = None) -> Floats:
@@ -51,7 +54,7 @@ class Scorer:
         tower, n = self._advantage, len(inputs.content)
         shared = self._bias.copy()  # (2H + 2Hv,)
         if len(inputs.reader):
-            add_reader(inputs.reader, self._clicks, self._kept.names, self._kept.sums, self._of_list, shared)
+            add_reader(inputs.reader, self._clicks, self._names, self._sums, self._of_list, shared)
         first = tower.dense_sums(inputs, shared)  # (n, 2H)
         if rows is None or revisions is None:
             rows, revisions, parts = np.arange(n, dtype=np.int32), np.zeros(n, np.int32), ArticleParts(n, tower.width)
@@ -71,18 +74,6 @@ class Scorer:
         layer = shared[self._advantage.width :].reshape(2, 1, -1)
         activate(layer, NO_BIAS, NO_ROW, NO_WEIGHTS, self._value.activation)
         return self._value.outputs(layer, NO_VALUE)
-
-
-class KeptSums:
-    """What readers' clicks add to the first layer. Each state of a reader has one place, which a later one may take.
-
-    A place is found, and what it holds told from others, by a hash of the inputs: 64 bits, because that two readers share them
-    at one place is less likely than that the memory forgets.
-    """
-
-    def __init__(self, width: int) -> None:
-        self.names = np.zeros(READERS, np.uint64)  # 0 where nothing is kept
-        self.sums = np.empty((READERS, width), np.float32)  # (READERS, 2H + 2Hv)
 
 
 class ArticleParts:

@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from drn.config import Config
 from drn.features import V, W
-from drn.types import Context, Event, Impression, Interleaving, Observation
+from drn.types import Context, DuelState, Event, Impression, Interleaving, Model, Observation, VersionKind
+from drn.versions import Version
 from service.store.lookups import History, HistoryLookup
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -17,6 +19,12 @@ NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 @pytest.fixture
 def noon() -> datetime:
     return NOON
+
+
+@pytest.fixture
+def version(noon: datetime) -> Version:
+    """The least that the line accepts."""
+    return Version(1, None, VersionKind.INITIAL, noon, Model({}, {}), DuelState(1), 0, Config(), "schema", {})
 
 
 def observation(n: int, rng: np.random.Generator) -> Observation:

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from numpy.typing import NDArray
 
+from drn import packing
 from drn.errors import CorruptCheckpoint, InvalidInput, SchemaMismatch
-from drn.packing import HEAD, filled_slots, pack, profile, squeeze_column, stretch, unpack
+from drn.packing import HEAD, filled_slots, known, pack, profile, squeeze_column, stretch, unpack
 from drn.types import Observation
 
 # Around where a number takes another byte: by itself, as the greatest distance, and as the highest number of its column.
@@ -90,6 +91,15 @@ def test_arrays_that_do_not_fit_each_other_are_refused() -> None:
     for changes in ({"age": one.age[:4]}, {"seen": one.seen[:, :6]}, {"counts": one.counts[:4]}, {"content": one.content[:4]}):
         with pytest.raises(InvalidInput, match="do not fit"):
             pack(replace(one, **changes))
+
+
+def test_what_could_not_be_read_again_is_not_packed(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = observation(50, 0)
+    monkeypatch.setattr(packing, "MOST", 50 * known(24))
+    assert len(unpack(pack(one)).age) == 50
+    monkeypatch.setattr(packing, "MOST", 50 * known(24) - 1)
+    with pytest.raises(InvalidInput, match="50 candidates are too many"):
+        pack(one)
 
 
 @given(st.integers(0, 2**32 - 1), st.floats(0, 1, exclude_max=True), st.integers(1, 255), st.booleans())

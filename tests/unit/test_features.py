@@ -185,8 +185,13 @@ def test_arrays_that_do_not_fit_each_other_are_refused() -> None:
         {"age": observation.age[:1]},
         {"content": observation.content[:, :5].copy()},
         {"context": observation.context + 200},
+        {"seen": observation.seen[:, :6].copy()},
+        {"category_counts": observation.category_counts[:, :1].copy()},
+        {"embedding": observation.embedding[:1]},
+        {"embedding": observation.embedding[:, :4].copy()},
+        {"reader_embedding": observation.reader_embedding[:4]},
     ):
-        with pytest.raises(InvalidInput, match=r"fit each other|out of range"):
+        with pytest.raises(InvalidInput, match=r"fit each other|out of range|do not fit its candidates"):
             encode(dataclasses.replace(observation, **changes), CONFIG)
 
 

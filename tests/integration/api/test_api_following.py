@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -12,13 +13,14 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from drn.checkpoint import digest
 from drn.types import Event, Model, VersionKind
 from drn.versions import Version
-from service import node
+from service import following, node
 from service.following import Follower
 from service.keys import Scope, new_key
 from service.store import feedback, impressions, keys, versions
 from service.store.engine import writing
-from service.store.erasures import erase_user
+from service.store.erasures import Receipt, erase_user
 from service.store.errors import StoreUnavailable
+from service.store.locks import try_hold_erasure
 from service.store.lookups import Histories
 from service.store.tables import weights
 from tests.integration.api.conftest import until
@@ -176,6 +178,47 @@ async def test_a_start_that_is_tried_again_counts_once(initial: Version, open_ap
     again = await open_api()
     assert len(tries) == 2
     assert clicks(again, "a1") == 1
+
+
+async def test_requests_have_their_turn_while_erasures_are_followed(
+    api: Any, engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A receipt names nobody, so it is compared with every reader in memory."""
+    monkeypatch.setattr(following, "HASHES", 10)
+    live, turns, following_it = api.node.live, [], True
+    monkeypatch.setattr(live, "known_readers", lambda: tuple(f"u{i}" for i in range(1_000)))
+    concerns = Receipt.concerns
+
+    async def others() -> None:
+        while following_it:
+            turns.append(seen[0])
+            await asyncio.sleep(0)
+
+    seen = [0]
+
+    def counted(receipt: Receipt, user_id: str) -> bool:
+        seen[0] += 1
+        return concerns(receipt, user_id)
+
+    monkeypatch.setattr(Receipt, "concerns", counted)
+    async with writing(engine) as connection:
+        await erase_user(connection, "u1", NOW)
+    waiting = asyncio.create_task(others())
+    await until(lambda: seen[0] == 1_000)
+    following_it = False
+    await waiting
+    assert max(after - before for before, after in pairwise(turns)) <= 10
+
+
+async def test_one_erasure_of_a_reader_at_a_time(api: Any, engine: AsyncEngine) -> None:
+    await api.publish("a1")
+    await api.rank(user_id="u1")
+    async with writing(engine) as connection:
+        assert await try_hold_erasure(connection, "u1")
+        answer = await api.client.delete("/users/u1")
+        assert (answer.status_code, answer.json()["detail"]) == (503, "this reader is being erased; ask again when that is done")
+        assert (await api.client.delete("/users/u2")).status_code == 200
+    assert (await api.client.delete("/users/u1")).json()["impressions"] == 1
 
 
 async def test_an_erasure_that_commits_after_a_later_one_is_followed(api: Any, engine: AsyncEngine) -> None:
