@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, isfinite
 from typing import TypeAlias
 
 import numpy as np
@@ -106,9 +106,10 @@ def train(
     if accepted:
         trainer.train(finish)
     weights = trainer.mixed(start, share)
+    metrics = {name: value for name, value in (metrics | {"loss": trainer.loss}).items() if isfinite(value)}  # JSON has no NaN
     if not is_finite(weights):
         return start, metrics | {"finite": 0.0}, False
-    return weights, metrics | {"loss": trainer.loss}, accepted
+    return weights, metrics, accepted
 
 
 def held_out(replay: Replay, config: Config) -> Places:

@@ -261,14 +261,20 @@ def test_properties_learn_at_their_share_of_the_rate():
     assert weights["value.reader"][0, 0] - 1 == pytest.approx(1e-3, rel=1e-3)
 
 
-def test_what_is_not_finite_is_never_accepted():
+def test_what_is_not_finite_is_never_accepted(monkeypatch):
     for gate in ("none", "offline"):
-        config = replace(CONFIG, major_rate=1e30, gate=gate)
+        config = replace(CONFIG, major_rate=1e30, gate=gate, gate_share=0.2)
         weights, metrics, accepted = retrain(IDENTITY, many(300, [True, False]), 300.0, config, np.random.default_rng(0))
         assert not accepted
         assert weights is IDENTITY
         assert metrics["finite"] == 0
-        assert "loss" not in metrics
+        assert all(np.isfinite(value) for value in metrics.values())
+    monkeypatch.setattr(Trainer, "gains", lambda *_: np.full(20, np.nan))  # scores that overflow, of weights that do not
+    _, metrics, accepted = retrain(
+        IDENTITY, many(300, [True, False]), 300.0, replace(CONFIG, gate="offline", gate_share=0.2), np.random.default_rng(0)
+    )
+    assert not accepted
+    assert "gate_z" not in metrics
 
 
 def test_lists_of_which_nothing_is_known_teach_nothing():
